@@ -1,0 +1,123 @@
+"""The pipeline: dataset → explore and two trainings → comparison → report pages.
+
+    snakemake --cores 2 --config preset=quick data=/path/to/kaggle
+
+Any parameter of a notebook can be given in --config beside these two. Each step runs one
+notebook and keeps it as executed in the pipeline's folder; its results lie in run folders,
+which are never overwritten. A step runs again only when its parameters, its code or its
+inputs changed.
+"""
+
+import functools
+import json
+import shlex
+
+from hpa_lib import dataset, execution, parameters, paths, runs
+
+PRESET = str(config.get("preset", "quick"))
+OVERRIDES = {name: value for name, value in config.items() if name != "preset"}
+VALUES = parameters.read_preset(paths.PRESETS / f"{PRESET}.yaml") | OVERRIDES
+DATA = VALUES.get("data", "")
+
+# One pipeline folder for each preset and data folder, so that none replaces another's steps.
+PIPELINE = paths.runs_folder() / ".pipeline" / "-".join([PRESET, *([runs.data_label(DATA)] if DATA else [])])
+TRAININGS = ["2_train_resnet", "3_train_vgg"]
+INDEX = paths.reports_folder() / "index.html"
+
+# Every step's parameters are checked before the first one runs.
+CHECKED = {step: parameters.validate(step, VALUES).model_dump() for step in paths.NOTEBOOK_NAMES}
+
+# An executed notebook whose run folder is gone counts as not run.
+for step in paths.NOTEBOOK_NAMES:
+    executed = PIPELINE / f"{step}.ipynb"
+    if executed.is_file() and execution.run_folder(executed) is None:
+        executed.unlink()
+
+
+@functools.cache
+def fingerprint():
+    """Content of a given data folder; the synthetic images follow from the parameters."""
+    return dataset.load(DATA).fingerprint if DATA else ""
+
+
+@functools.cache
+def code():
+    return runs.code_digest()
+
+
+def given(step):
+    """Options of `hpa execute` for the parameters given on the command line."""
+    declared = {name: value for name, value in OVERRIDES.items() if name in CHECKED[step]}
+    return " ".join(f"-p {name} {shlex.quote(json.dumps(value))}" for name, value in declared.items())
+
+
+def run_names(wildcards, input):
+    folders = [execution.run_folder(executed) for executed in input.trainings]
+    return " ".join(f"-p run_{letter} {folder.name}" for letter, folder in zip("ab", folders))
+
+
+rule all:
+    input:
+        INDEX,
+
+
+rule images:
+    """Write the synthetic images once, before several steps want them."""
+    output:
+        touch(PIPELINE / "images.done"),
+    params:
+        samples=CHECKED["1_explore"]["synthetic_samples"],
+        size=CHECKED["1_explore"]["synthetic_size"],
+        fingerprint=lambda _: fingerprint(),
+    threads: workflow.cores
+    run:
+        if not DATA:
+            shell("hpa data embedded --samples {params.samples} --size {params.size}")
+
+
+rule one_dataset_step:
+    """Exploration or a training."""
+    wildcard_constraints:
+        step="1_explore|2_train_resnet|3_train_vgg",
+    input:
+        rules.images.output,
+        notebook=lambda wildcards: paths.NOTEBOOKS / f"{wildcards.step}.ipynb",
+    output:
+        PIPELINE / "{step}.ipynb",
+    params:
+        checked=lambda wildcards: CHECKED[wildcards.step],
+        given=lambda wildcards: given(wildcards.step),
+        fingerprint=lambda _: fingerprint(),
+        code=lambda _: code(),
+        preset=paths.PRESETS / f"{PRESET}.yaml",
+    shell:
+        "hpa execute {wildcards.step} --output {output} --preset {params.preset} {params.given}"
+
+
+rule compare:
+    input:
+        notebook=paths.NOTEBOOKS / "4_compare.ipynb",
+        trainings=expand(PIPELINE / "{step}.ipynb", step=TRAININGS),
+    output:
+        PIPELINE / "4_compare.ipynb",
+    params:
+        checked=CHECKED["4_compare"],
+        given=given("4_compare"),
+        runs=run_names,
+        code=lambda _: code(),
+        preset=paths.PRESETS / f"{PRESET}.yaml",
+    shell:
+        "hpa execute 4_compare --output {output} --preset {params.preset} {params.given} {params.runs}"
+
+
+rule publish:
+    input:
+        expand(PIPELINE / "{step}.ipynb", step=paths.NOTEBOOK_NAMES),
+    output:
+        INDEX,
+    shell:
+        "hpa publish"
+
+
+onerror:
+    shell("hpa publish")  # a failed step is shown with its reason

@@ -1,0 +1,266 @@
+"""Put finished training runs side by side, and refuse those that can't be compared."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpa_lib import (
+    baselines,
+    evaluation,
+    files,
+    labels,
+    metrics,
+    predictions,
+    runs,
+    study_metrics,
+)
+from hpa_lib.errors import HpaError
+from hpa_lib.evaluation import BootstrapResult
+
+STUDY_SAMPLES = 31072
+"""Rows of the label table that the reference study used."""
+
+COMPARED: tuple[str, ...] = (
+    "macro_f1",
+    "micro_f1",
+    "samples_f1",
+    "macro_precision",
+    "macro_recall",
+    "exact_match",
+)
+"""Metrics shown with intervals."""
+
+TRIVIAL = "best trivial predictor"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished training run, read back.
+
+    Attributes:
+        folder: The run folder.
+        manifest: See `runs.Run`.
+        metrics: Content of ``metrics.json``.
+        history: One row an epoch; see `training.Trainer.history`.
+        predictions: See `predictions.table`.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    metrics: dict[str, Any]
+    history: pd.DataFrame
+    predictions: pd.DataFrame
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+        return self.metrics["backbone"]
+
+    @property
+    def label(self) -> str:
+        """The backbone's name, for legends."""
+        return self.backbone
+
+    def thresholds(self) -> np.ndarray:
+        """Decision threshold of each class, tuned on the run's own threshold part."""
+        return np.array(self.metrics["thresholds"])
+
+    def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Truth and probabilities of one part; see `predictions.arrays`."""
+        return predictions.arrays(self.predictions, part)
+
+
+def load(name_or_path: str, backbone: str) -> TrainedRun:
+    """Read a finished training run; see `runs.find` for the arguments."""
+    folder = runs.find(name_or_path, backbone)
+    try:
+        values = files.read_json(folder / runs.METRICS)
+        history = pd.read_csv(folder / "history.csv")
+    except (OSError, ValueError) as error:
+        raise HpaError(
+            f"{folder} isn't a training run ({error}).", "Name the folder of a training run."
+        ) from error
+    table = predictions.read(folder / "predictions.csv")
+    return TrainedRun(folder, runs.read_manifest(folder), values, history, table)
+
+
+def require_comparable(first: TrainedRun, second: TrainedRun) -> None:
+    """Refuse runs whose figures don't answer the same question.
+
+    Raises:
+        HpaError: If dataset, split, image size or composition differ, or both are one run.
+    """
+    if first.folder == second.folder:
+        raise HpaError(
+            f"Parameters run_a and run_b both name {first.folder.name}.", "Name two runs."
+        )
+    facts = {
+        "dataset fingerprint": lambda run: run.manifest["dataset"]["fingerprint"],
+        "split": lambda run: run.metrics["split"],
+        "image_size": lambda run: run.manifest["parameters"]["image_size"],
+        "composition": lambda run: run.manifest["parameters"]["composition"],
+    }
+    for name, fact in facts.items():
+        if fact(first) != fact(second):
+            raise HpaError(
+                f"{first.folder.name} and {second.folder.name} differ in {name}: "
+                f"{fact(first)} and {fact(second)}.",
+                "Compare runs of one dataset, split and image size.",
+            )
+
+
+def parameter_differences(first: TrainedRun, second: TrainedRun) -> pd.DataFrame:
+    """Parameters in which two runs differ, and the numbers of samples that each has seen."""
+    one, other = (
+        run.manifest["parameters"] | {"samples seen": run.metrics["samples_seen"]}
+        for run in (first, second)
+    )
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return pd.DataFrame(
+        {
+            first.label: [one.get(name, "–") for name in names],
+            second.label: [other.get(name, "–") for name in names],
+        },
+        index=pd.Index(names, name="parameter"),
+    )
+
+
+def decisions(trained: list[TrainedRun], part: str = "report") -> dict[str, np.ndarray]:
+    """Labels that each run gives by its own thresholds, and those of the best trivial predictor.
+
+    The trivial predictor is the one with the highest macro F1 on the part itself, which favours
+    it; it is fitted on the training labels.
+    """
+    truth, _ = trained[0].arrays(part)
+    given = {run.label: metrics.decide(run.arrays(part)[1], run.thresholds()) for run in trained}
+    name = trained[0].metrics["trivial"]["name"]
+    probability = baselines.repeat(
+        np.array(trained[0].metrics["trivial"]["probability"]), len(truth)
+    )
+    return {**given, f"{TRIVIAL} ({name})": metrics.decide(probability, 0.5)}
+
+
+def names(trained: list[TrainedRun]) -> tuple[str, ...]:
+    """Names of the run folders."""
+    return tuple(run.folder.name for run in trained)
+
+
+def metric_intervals(bootstrap: BootstrapResult) -> pd.DataFrame:
+    """Estimates of `COMPARED` for every model, as `plots.intervals` takes them."""
+    table = bootstrap.metrics.reset_index()
+    return _interval_rows(table, table["model"])
+
+
+def difference_intervals(bootstrap: BootstrapResult) -> pd.DataFrame:
+    """Differences of `COMPARED` for every pair, as `plots.intervals` takes them."""
+    table = bootstrap.differences.reset_index()
+    return _interval_rows(table, table["first"] + " − " + table["second"])
+
+
+def sentences(bootstrap: BootstrapResult) -> list[str]:
+    """What the data allow to say of every pair of models, in macro and micro F1."""
+    pairs = bootstrap.differences.index.droplevel("metric").unique()
+    return [
+        evaluation.difference_sentence(bootstrap, first, second, metric)
+        for first, second in pairs
+        for metric in ("macro_f1", "micro_f1")
+    ]
+
+
+def results(trained: list[TrainedRun], bootstrap: BootstrapResult) -> dict[str, Any]:
+    """Everything that a comparison writes to ``metrics.json``."""
+    differences = bootstrap.differences.loc[tuple(run.label for run in trained)]
+    return {
+        "runs": list(names(trained)),
+        "samples": bootstrap.samples,
+        "replicates": bootstrap.replicates,
+        "metrics": _nested(bootstrap.metrics),
+        "differences": _nested(bootstrap.differences),
+        "headline": {
+            "Macro F1 difference": float(differences.loc["macro_f1", "estimate"]),
+            "Micro F1 difference": float(differences.loc["micro_f1", "estimate"]),
+        },
+    }
+
+
+def per_class_tables(trained: list[TrainedRun], part: str = "report") -> dict[str, pd.DataFrame]:
+    """Per-class metrics of each run by its own thresholds; see `metrics.per_class`."""
+    return {run.label: metrics.per_class(*run.arrays(part), run.thresholds()) for run in trained}
+
+
+def shown_samples(trained: list[TrainedRun], threshold: float) -> pd.DataFrame:
+    """The samples shown one by one: truth and each run's labels at one threshold, as names.
+
+    Args:
+        trained: Runs of the same split.
+        threshold: Probability from which a label is given; the study used 0.2.
+    """
+    first = trained[0].predictions
+    chosen = first[first["part"] == "shown"]
+    columns = {
+        "truth": [labels.class_names(labels.parse_target(text)) for text in chosen["Target"]]
+    }
+    for run in trained:
+        _, probability = run.arrays("shown")
+        given = labels.from_multi_hot(metrics.decide(probability, threshold))
+        columns[run.label] = [labels.class_names(indices) for indices in given]
+    return pd.DataFrame(columns, index=pd.Index(chosen["Id"], name="Id"))
+
+
+def beside_study(trained: list[TrainedRun]) -> pd.DataFrame:
+    """The study's reported numbers beside ours, with what may be compared and why not.
+
+    Ours are the figures of the last epoch in the same sense as the study's: averages over
+    training batches, or over the validation samples.
+    """
+    ours = {run.backbone: run for run in trained}
+    columns = {"f1": "batch_averaged_f1", "accuracy": "binary_accuracy", "loss": "loss"}
+    rows = []
+    for number in study_metrics.REPORTED:
+        run = ours.get(number.network)
+        if run is None or number.stage != 2:
+            continue
+        column = ("val_" if number.rows == "validation" else "") + columns[number.quantity]
+        rows.append(
+            {
+                "network": number.network,
+                "quantity": f"{columns[number.quantity].replace('_', ' ')} ({number.rows})",
+                "study": number.value,
+                "ours": float(run.history[column].iloc[-1]),
+                "may be compared": _obstacle(run) or "yes",
+                "what the study's number is": number.meaning,
+            }
+        )
+    return pd.DataFrame(rows).set_index(["network", "quantity"])
+
+
+def _interval_rows(table: pd.DataFrame, series: pd.Series) -> pd.DataFrame:
+    table = table.assign(series=series)[table["metric"].isin(COMPARED)]
+    table = table.assign(name=table["metric"].map(metrics.READABLE_NAMES))
+    order = table["metric"].map(COMPARED.index)
+    columns = ["name", "series", "estimate", "low", "high"]
+    return table.iloc[np.argsort(order, kind="stable")][columns].reset_index(drop=True)
+
+
+def _nested(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Rows by their index levels joined with a slash."""
+    return {" / ".join(key): row for key, row in table.to_dict(orient="index").items()}
+
+
+def _obstacle(run: TrainedRun) -> str | None:
+    values, samples = run.manifest["parameters"], run.manifest["dataset"]["samples"]
+    if samples != STUDY_SAMPLES:
+        name = run.manifest["dataset"]["name"]
+        return f"no: {samples} samples of {name}, not the study's {STUDY_SAMPLES}"
+    expected = runs.preset_parameters("seed", run.manifest["notebook"])
+    different = [
+        name
+        for name, value in expected.items()
+        if name not in ("preset", "data", "seed", "deterministic") and values.get(name) != value
+    ]
+    if different:
+        return f"no: other protocol ({', '.join(different)})"
+    return None

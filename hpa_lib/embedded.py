@@ -1,0 +1,22 @@
+"""The synthetic dataset that the notebooks use where no data folder is given."""
+
+from pathlib import Path
+
+from hpa_lib import paths, synthetic
+
+SEED = 0
+"""Seed of the images: they stay the same whatever seed a training uses."""
+
+
+def write_embedded(samples: int, size: int) -> Path:
+    """Write the embedded dataset below `paths.data_folder`, unless it is there already.
+
+    Args:
+        samples: Number of samples.
+        size: Height and width of the images in pixels.
+
+    Returns:
+        The dataset's folder, in the Kaggle layout.
+    """
+    folder = paths.data_folder() / f"synthetic-{samples}-{size}"
+    return synthetic.write_dataset(folder, samples, seed=SEED, size=size)

@@ -1,0 +1,22 @@
+"""The one exception that users meet: what is wrong, which value was received, what to do."""
+
+
+class HpaError(Exception):
+    """A mistake that the user can mend.
+
+    The message names the file or parameter, the value received, and the remedy. The command
+    line prints it without a traceback and exits with status 2.
+
+    Args:
+        problem: What is wrong, naming the file or parameter and the value received.
+        remedy: What the user can do about it, as a full sentence.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem} {remedy}")
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback."""
+        return [f"{type(self).__name__}: {self.problem}", f"What to do: {self.remedy}"]

@@ -1,0 +1,129 @@
+"""The reference study's network on a choice of backbones.
+
+    image 0–255 → divide by 255 → batch normalization → backbone without top
+    → 1×1 convolution, 128, ReLU → flatten → dropout ½ → dense 512, ReLU → dropout ½
+    → dense 28, sigmoid
+
+The study's text speaks of a 3×3 convolution; its parameter counts prove 1×1.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from hpa_lib import labels, paths
+from hpa_lib.backend import keras
+from hpa_lib.errors import HpaError
+
+BACKBONES: dict[str, Callable[..., keras.Model]] = {
+    "InceptionResNetV2": keras.applications.InceptionResNetV2,
+    "VGG16": keras.applications.VGG16,
+}
+"""Backbones by name."""
+
+BACKBONE_LAYER = "backbone"
+
+
+def build(backbone: str, image_size: int, channels: int = 3, weights: str = "none") -> keras.Model:
+    """Build the study's network.
+
+    Args:
+        backbone: A key of `BACKBONES`.
+        image_size: Height and width of the input in pixels, at least 75.
+        channels: Channels of the input; ImageNet weights need 3.
+        weights: ``"imagenet"``, ``"none"`` for random initial weights, or the path of a file
+            with weights of the backbone without top.
+
+    Returns:
+        A model that maps images of shape (samples, image_size, image_size, channels), values
+        0–255, to probabilities of shape (samples, 28).
+
+    Raises:
+        HpaError: If the backbone is unknown, or the weights can't be had or don't fit.
+    """
+    if backbone not in BACKBONES:
+        raise HpaError(f"Backbone {backbone!r} is unknown.", f"There are: {', '.join(BACKBONES)}.")
+    inputs = keras.Input((image_size, image_size, channels), name="image")
+    scaled = keras.layers.Rescaling(1 / 255, name="scale_to_unit")(inputs)
+    normalized = keras.layers.BatchNormalization(name="input_normalization")(scaled)
+    features = _backbone(backbone, (image_size, image_size, channels), weights)(normalized)
+    reduced = keras.layers.Conv2D(128, 1, activation="relu", name="reduce_channels")(features)
+    flat = keras.layers.Flatten(name="flatten")(reduced)
+    hidden = keras.layers.Dropout(0.5, name="dropout_features")(flat)
+    hidden = keras.layers.Dense(512, activation="relu", name="hidden")(hidden)
+    hidden = keras.layers.Dropout(0.5, name="dropout_hidden")(hidden)
+    outputs = keras.layers.Dense(
+        labels.CLASS_COUNT, activation="sigmoid", dtype="float32", name="probabilities"
+    )(hidden)
+    return keras.Model(inputs, outputs, name=f"study_{backbone.lower()}")
+
+
+def freeze_backbone(model: keras.Model, freeze: bool) -> None:
+    """Keep the backbone's weights as they are, or let them train.
+
+    While frozen, the backbone's batch normalization also keeps its moving statistics and runs
+    in inference mode. Takes effect when the model is compiled.
+    """
+    model.get_layer(BACKBONE_LAYER).trainable = not freeze
+
+
+def layer_table(model: keras.Model) -> pd.DataFrame:
+    """Layers with their kind, output shape and number of parameters, and the sum of all."""
+    rows = [
+        (layer.name, type(layer).__name__, str(layer.output.shape[1:]), layer.count_params())
+        for layer in model.layers
+    ]
+    rows.append(("all layers", "", "", model.count_params()))
+    table = pd.DataFrame(rows, columns=["layer", "kind", "output shape", "parameters"])
+    return table.set_index("layer")
+
+
+def weights_description(weights: str) -> str:
+    """The initial weights in words, for headings."""
+    known = {"imagenet": "ImageNet weights", "none": "random initial weights"}
+    return known.get(weights, f"weights of {Path(weights).name}")
+
+
+def _backbone(name: str, shape: tuple[int, int, int], weights: str) -> keras.Model:
+    constructor = BACKBONES[name]
+    options = {"include_top": False, "input_shape": shape, "name": BACKBONE_LAYER}
+    if weights == "none":
+        return constructor(weights=None, **options)
+    if weights == "imagenet":
+        if shape[2] != 3:
+            raise HpaError(
+                f"Parameter weights is 'imagenet', but the input has {shape[2]} channels.",
+                "ImageNet weights need composition 'composite'; else set weights to 'none'.",
+            )
+        return _imagenet_backbone(constructor, options, name)
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise HpaError(
+            f"Parameter weights names {weights!r}, which is neither 'imagenet', 'none' nor a file.",
+            "Give the path of a .h5 or .weights.h5 file with weights of the backbone.",
+        )
+    model = constructor(weights=None, **options)
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError) as error:
+        raise HpaError(
+            f"Weights {path} don't fit {name} for input {shape}: {error}",
+            "Give weights of this backbone, without top and with the same number of channels.",
+        ) from error
+    return model
+
+
+def _imagenet_backbone(
+    constructor: Callable[..., keras.Model], options: dict, name: str
+) -> keras.Model:
+    try:
+        return constructor(weights="imagenet", **options)
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        if "URL fetch failure" not in str(error):
+            raise
+        raise HpaError(
+            f"ImageNet weights of {name} (parameter weights) can't be downloaded: {error}.",
+            f"Download that file elsewhere and put it into {paths.keras_weights_folder()}, name "
+            "another file in weights, or set weights to 'none'.",
+        ) from error

@@ -1,0 +1,204 @@
+"""The notebooks' parameters: names, types, ranges and meanings.
+
+Each notebook has one model below. The notebook's `parameters` cell repeats names, types,
+defaults and meanings, so that JupyterLab and ``papermill --help-notebook`` show them; a test
+holds the two together. A preset in ``params/`` serves all notebooks: each takes the parameters
+that it declares, and a name that no notebook declares is an error.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hpa_lib import files
+from hpa_lib.errors import HpaError
+from hpa_lib.paths import NOTEBOOK_NAMES, PRESETS
+
+
+class Parameters(BaseModel):
+    """What every notebook takes."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    preset: str = Field("", description="name of the preset that these values come from")
+
+
+class DataParameters(Parameters):
+    """What every notebook that opens a dataset takes."""
+
+    data: str = Field("", description="folder in the Kaggle layout; empty: synthetic images")
+    synthetic_samples: int = Field(
+        1000, ge=20, le=1_000_000, description="samples of the synthetic dataset"
+    )
+    synthetic_size: int = Field(
+        256, ge=64, le=4096, description="height and width of synthetic images in pixels"
+    )
+    image_size: int = Field(
+        299, ge=75, le=3072, description="height and width of the network input in pixels"
+    )
+    composition: Literal["composite", "rgby"] = Field(
+        "composite", description="composite: the study's three channels; rgby: all four"
+    )
+    split: Literal["stratified", "study"] = Field(
+        "stratified", description="stratified: four honest parts; study: as printed, flaw included"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the split and of all random choices")
+
+
+class ExploreParameters(DataParameters):
+    """Parameters of ``1_explore``."""
+
+    sample: int = Field(0, ge=0, description="row of the sample that is shown in detail")
+
+
+class TrainParameters(DataParameters):
+    """Parameters of the training notebooks."""
+
+    weights: str = Field(
+        "none", min_length=1, description="imagenet, none, or a file with weights of the backbone"
+    )
+    batch_size: int = Field(10, ge=1, le=4096, description="samples in a training step")
+    steps_per_epoch: int = Field(
+        0, ge=0, description="training steps in an epoch; 0: as many as the training part fills"
+    )
+    draws: Literal["epochs", "replacement"] = Field(
+        "epochs", description="epochs: shuffled passes; replacement: the study's random draws"
+    )
+    image_source: Literal["cache", "decode"] = Field(
+        "cache", description="cache: decoded once to 8 bits; decode: read PNGs in every step"
+    )
+    augmentation: Literal["study", "none"] = Field(
+        "study", description="study: one flip or quarter turn an image; none: no change"
+    )
+    stage1_epochs: int = Field(20, ge=0, description="epochs of stage 1")
+    stage1_learning_rate: float = Field(
+        1.0e-3, gt=0, le=1, description="learning rate of Adam in stage 1"
+    )
+    stage1_freeze: bool = Field(
+        True, description="keep the backbone's weights as they are in stage 1"
+    )
+    stage2_epochs: int = Field(150, ge=0, description="epochs of stage 2, all weights trainable")
+    stage2_learning_rate: float = Field(
+        1.0e-4, gt=0, le=1, description="learning rate of Adam in stage 2"
+    )
+    validation_draws: int = Field(
+        0, ge=0, description="samples drawn once for validation; 0: the whole validation part"
+    )
+    evaluate: Literal["best", "last"] = Field(
+        "best", description="weights to evaluate: of the best validation loss, or the last epoch"
+    )
+    deterministic: bool = Field(True, description="same numbers in every run, at some cost on GPUs")
+
+
+class VggParameters(TrainParameters):
+    """Parameters of ``3_train_vgg``: the study leaves out stage 1 here."""
+
+    vgg_stage1_epochs: int = Field(
+        -1, ge=-1, description="epochs of stage 1 for VGG16; -1: as stage1_epochs"
+    )
+
+
+class CompareParameters(Parameters):
+    """Parameters of ``4_compare``."""
+
+    run_a: str = Field(
+        "", description="first run folder, its name or path; empty: the newest InceptionResNetV2"
+    )
+    run_b: str = Field(
+        "", description="second run folder, its name or path; empty: the newest VGG16"
+    )
+    replicates: int = Field(
+        2000, ge=100, le=1_000_000, description="bootstrap replicates behind each interval"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the bootstrap")
+
+
+MODELS: dict[str, type[Parameters]] = dict(
+    zip(
+        NOTEBOOK_NAMES,
+        (ExploreParameters, TrainParameters, VggParameters, CompareParameters),
+        strict=True,
+    )
+)
+"""The parameter model of each notebook."""
+
+KNOWN_NAMES: frozenset[str] = frozenset().union(*(model.model_fields for model in MODELS.values()))
+"""Names that at least one notebook declares."""
+
+
+def check_names(names: set[str]) -> None:
+    """Refuse names that no notebook declares.
+
+    Raises:
+        HpaError: Naming the first unknown one and the nearest known ones.
+    """
+    for name in sorted(names - KNOWN_NAMES):
+        close = difflib.get_close_matches(name, KNOWN_NAMES, n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(close)}?" if close else "See papermill --help-notebook."
+        raise HpaError(f"Parameter {name} is unknown to every notebook.", hint)
+
+
+def validate(notebook: str, values: dict[str, Any]) -> Parameters:
+    """Check the parameters of one notebook.
+
+    Args:
+        notebook: One of `paths.NOTEBOOK_NAMES`.
+        values: Values by name. Names of other notebooks' parameters are left aside.
+
+    Returns:
+        The notebook's parameters, with defaults for those not given.
+
+    Raises:
+        HpaError: If a name is unknown to every notebook, or a value has the wrong type or lies
+            out of range.
+    """
+    check_names(set(values))
+    model = MODELS[notebook]
+    try:
+        return model(
+            **{name: value for name, value in values.items() if name in model.model_fields}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        field = model.model_fields[name]
+        kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
+        hint = ""
+        if kind == "float" and isinstance(first["input"], str):
+            hint = " YAML reads 1e-3 as text: write 1.0e-3."
+        raise HpaError(
+            f"Parameter {name} received {first['input']!r} ({type(first['input']).__name__}): "
+            f"{first['msg'].lower()}.",
+            f"{name} is {field.description} (type {kind}, default {field.default!r}).{hint}",
+        ) from error
+
+
+def read_preset(path: Path) -> dict[str, Any]:
+    """Read a preset, a YAML file that maps parameter names to values.
+
+    Raises:
+        HpaError: If the file is missing, no YAML, no mapping, or names an unknown parameter.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        available = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.yaml")))
+        raise HpaError(
+            f"Preset {path} can't be read ({error.strerror}).", f"There are: {available}."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HpaError(
+            f"Preset {path} isn't YAML: {error}.", "Write 'name: value' lines."
+        ) from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise HpaError(f"Preset {path} isn't a mapping.", "Write 'name: value' lines.")
+    check_names(set(values))
+    return values
+
+
+def write_yaml(path: Path, values: dict[str, Any]) -> None:
+    """Write parameters as YAML that `read_preset` and ``papermill -f`` read back unchanged."""
+    files.write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

@@ -1,0 +1,77 @@
+"""Predicted probabilities as a table: written by a training run, read by the comparison."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hpa_lib import files, labels
+from hpa_lib.dataset import Dataset
+from hpa_lib.errors import HpaError
+
+
+def table(
+    dataset: Dataset, parts: dict[str, np.ndarray], probabilities: dict[str, np.ndarray]
+) -> pd.DataFrame:
+    """Join probabilities with ids and labels.
+
+    Args:
+        dataset: The samples.
+        parts: Row numbers by name of part.
+        probabilities: Array of shape (rows of the part, 28) by name of part.
+
+    Returns:
+        Columns Id, part, Target, and one column of probabilities (float32) for each class name.
+    """
+    blocks = []
+    for part, values in probabilities.items():
+        rows = parts[part]
+        head = pd.DataFrame(
+            {
+                "Id": [dataset.ids[row] for row in rows],
+                "part": part,
+                "Target": [labels.format_target(dataset.label_sets[row]) for row in rows],
+            }
+        )
+        blocks.append(head.join(pd.DataFrame(values, columns=list(labels.CLASS_NAMES))))
+    return pd.concat(blocks, ignore_index=True)
+
+
+def write(path: Path, predictions: pd.DataFrame) -> None:
+    """Write predictions as CSV; nine significant digits keep each float32 exactly."""
+    with files.replacing(path) as temporary:
+        predictions.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read predictions written by `write`.
+
+    Raises:
+        HpaError: If the file is missing or lacks a column.
+    """
+    dtypes = {
+        "Id": str,
+        "part": str,
+        "Target": str,
+        **dict.fromkeys(labels.CLASS_NAMES, np.float32),
+    }
+    try:
+        predictions = pd.read_csv(path, dtype=dtypes, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise HpaError(
+            f"Predictions {path} can't be read: {error}", "Run the training notebook again."
+        ) from error
+    missing = [column for column in dtypes if column not in predictions.columns]
+    if missing:
+        raise HpaError(
+            f"Predictions {path} lack the column {missing[0]!r}.",
+            "Run the training notebook again.",
+        )
+    return predictions
+
+
+def arrays(predictions: pd.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Truth (uint8) and probabilities (float32) of one part, each of shape (rows, 28)."""
+    chosen = predictions[predictions["part"] == part]
+    truth = labels.to_multi_hot([labels.parse_target(target) for target in chosen["Target"]])
+    return truth, chosen[list(labels.CLASS_NAMES)].to_numpy(np.float32)

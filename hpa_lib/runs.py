@@ -1,0 +1,309 @@
+"""The folder that each execution of a notebook leaves behind.
+
+A run folder holds ``manifest.json``, ``params.yaml``, ``metrics.json`` and the notebook's other
+results, later also the executed notebook. Its name is the notebook's, the preset's and a digest
+of everything that the results depend on: parameters, dataset, input runs, code. A finished run
+is never written to again; an unfinished one of the same name is taken up.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from hpa_lib import files, parameters, paths
+from hpa_lib.errors import HpaError
+
+MANIFEST = "manifest.json"
+METRICS = "metrics.json"
+
+# Modules that start things or render them.
+_WITHOUT_INFLUENCE = ("cli", "doctor", "execution", "reports")
+_REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn")
+
+
+class Run:
+    """One execution of a notebook, being written.
+
+    Args:
+        notebook: One of `paths.NOTEBOOK_NAMES`.
+        values: The notebook's checked parameters.
+        title: The notebook's heading.
+        dataset: What the manifest says of the dataset; None where none is opened.
+        inputs: Names of the runs that this one reads.
+        device: What TensorFlow computes on, in words; None where it isn't used.
+    """
+
+    def __init__(
+        self,
+        notebook: str,
+        values: parameters.Parameters,
+        title: str,
+        dataset: dict[str, Any] | None = None,
+        inputs: tuple[str, ...] = (),
+        device: str | None = None,
+    ) -> None:
+        self.notebook = notebook
+        self.parameters = values
+        given = values.model_dump()
+        code = code_digest()
+        identity = {
+            "notebook": notebook,
+            "parameters": {k: v for k, v in given.items() if k not in ("preset", "data")},
+            "dataset": dataset and dataset["fingerprint"],
+            "inputs": inputs,
+            "code": code,
+        }
+        self._manifest: dict[str, Any] = {
+            "notebook": notebook,
+            "title": title,
+            "preset": given["preset"],
+            "status": "running",
+            "reason": None,
+            "parameters": given,
+            "preset_parameters": preset_parameters(given["preset"], notebook),
+            **_commit(),
+            "code_digest": code,
+            "packages": {name: importlib.metadata.version(name) for name in _REPORTED_PACKAGES},
+            "python": platform.python_version(),
+            "device": device,
+            "seed": given.get("seed"),
+            "dataset": dataset,
+            "inputs": list(inputs),
+            "host": files.digest_bytes(socket.gethostname().encode())[:12],
+            "process": os.getpid(),
+            "started": _now(),
+            "finished": None,
+            "seconds": None,
+        }
+        stem = "-".join(_slug(part) for part in (given["preset"], notebook) if part)
+        with FileLock(_made(paths.runs_folder()) / ".claim.lock"):
+            self.name = _free_name(f"{stem}-{files.digest_json(identity)[:8]}")
+            self.folder = paths.runs_folder() / self.name
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._manifest |= {
+                "run": self.name,
+                "command": f"papermill notebooks/{notebook}.ipynb out.ipynb "
+                f"-f runs/{self.name}/params.yaml",
+            }
+            self._write_manifest()
+        parameters.write_yaml(self.folder / "params.yaml", given)
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """Write ``metrics.json``; figures that are no number become null.
+
+        The key ``headline`` maps readable names to the figures that reports show first.
+        """
+        files.write_json(self.folder / METRICS, _without_nan(metrics))
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table as ``<name>.csv``, floats with nine significant digits."""
+        with files.replacing(self.folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+
+    def finish(self) -> None:
+        """Mark the run as complete: the last act of a notebook, after its checks have passed.
+
+        Raises:
+            HpaError: If the metrics are not on disk.
+        """
+        if not (self.folder / METRICS).is_file():
+            raise HpaError(f"Run {self.name} has no {METRICS}.", "Run all cells in their order.")
+        self._close("complete", None)
+
+    def fail(self, reason: str) -> None:
+        """Mark the run as failed, with the reason."""
+        self._close("failed", reason)
+
+    def interrupt(self, reason: str) -> None:
+        """Mark the run as interrupted, unless it has ended already."""
+        self._close("interrupted", reason)
+
+    @property
+    def status(self) -> str:
+        """``running``, ``complete``, ``failed`` or ``interrupted``."""
+        return self._manifest["status"]
+
+    def _close(self, status: str, reason: str | None) -> None:
+        finished = _now()
+        started = datetime.datetime.fromisoformat(self._manifest["started"])
+        seconds = (datetime.datetime.fromisoformat(finished) - started).total_seconds()
+        self._manifest |= {"status": status, "reason": reason}
+        self._manifest |= {"finished": finished, "seconds": round(seconds, 1)}
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        files.write_json(self.folder / MANIFEST, self._manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a run folder.
+
+    A run that says "running" on this computer, but whose process is gone, is given as
+    interrupted.
+
+    Raises:
+        HpaError: If there is no readable manifest.
+    """
+    try:
+        manifest = files.read_json(folder / MANIFEST)
+    except (OSError, json.JSONDecodeError) as error:
+        raise HpaError(
+            f"{folder} isn't a run folder: its {MANIFEST} can't be read ({error}).",
+            "Give the folder of a finished training run.",
+        ) from error
+    here = files.digest_bytes(socket.gethostname().encode())[:12]
+    gone = manifest.get("host") == here and not _alive(manifest.get("process", 0))
+    if manifest["status"] == "running" and gone:
+        manifest |= {"status": "interrupted", "reason": "The process ended before the notebook."}
+    return manifest
+
+
+def settle(runs_folder: Path) -> None:
+    """Write down, for all runs in a folder, that those whose process is gone are interrupted."""
+    for manifest_path in sorted(runs_folder.glob(f"*/{MANIFEST}")):
+        manifest = read_manifest(manifest_path.parent)
+        if manifest != files.read_json(manifest_path):
+            files.write_json(manifest_path, manifest)
+
+
+def find(name_or_path: str, backbone: str) -> Path:
+    """Find a finished training run.
+
+    Args:
+        name_or_path: Name of a run, path of its folder, or empty for the newest finished run
+            of the backbone.
+        backbone: Backbone that the run must have trained.
+
+    Raises:
+        HpaError: If there is no such run, or it isn't complete, or has another backbone.
+    """
+    folder = paths.runs_folder()
+    if not name_or_path:
+        candidates = [
+            (manifest["finished"], path.parent)
+            for path in folder.glob(f"*/{MANIFEST}")
+            if (manifest := read_manifest(path.parent))["status"] == "complete"
+            and _backbone(path.parent) == backbone
+        ]
+        if not candidates:
+            raise HpaError(
+                f"There is no finished {backbone} run in {folder}.",
+                "Run its training notebook first, or name a run folder.",
+            )
+        return max(candidates)[1]
+    path = Path(name_or_path).expanduser()
+    path = path if path.is_dir() else folder / name_or_path
+    status = read_manifest(path)["status"]
+    if status != "complete":
+        raise HpaError(f"Run {path} is {status}, not complete.", "Run its notebook to the end.")
+    return path
+
+
+def preset_parameters(preset: str, notebook: str) -> dict[str, Any]:
+    """What a preset sets for a notebook; empty if there is no preset of that name."""
+    path = paths.PRESETS / f"{_slug(preset)}.yaml"
+    if not preset or not path.is_file():
+        return {}
+    return parameters.validate(notebook, parameters.read_preset(path)).model_dump()
+
+
+def code_digest() -> str:
+    """SHA-256 over the modules that a result can depend on, as hexadecimal text."""
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    return files.digest_bytes(
+        *(
+            part
+            for path in modules
+            if path.stem not in _WITHOUT_INFLUENCE
+            for part in (path.name.encode(), path.read_bytes())
+        )
+    )
+
+
+def data_label(data: str) -> str:
+    """A name for a data folder that tells it from others of the same last part."""
+    path = Path(data).expanduser().absolute()
+    return f"{_slug(path.name)}-{files.digest_bytes(str(path).encode())[:6]}"
+
+
+def _backbone(folder: Path) -> str | None:
+    metrics = folder / METRICS
+    return files.read_json(metrics).get("backbone") if metrics.is_file() else None
+
+
+def _free_name(stem: str) -> str:
+    """The first of stem, stem-2, stem-3, … that no finished or running run occupies."""
+    number = 1
+    while True:
+        name = stem if number == 1 else f"{stem}-{number}"
+        folder = paths.runs_folder() / name
+        if not (folder / MANIFEST).exists():
+            return name
+        manifest = read_manifest(folder)
+        own = manifest["status"] == "running" and manifest["process"] == os.getpid()
+        if own or manifest["status"] in ("failed", "interrupted"):
+            return name
+        number += 1
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _without_nan(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")[:60]
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _commit() -> dict[str, Any]:
+    """Commit of the checkout and whether tracked files differ from it; None outside of git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(paths.PROJECT_ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}

@@ -1,0 +1,288 @@
+"""Train a network in stages, and keep the weights of its best epoch."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hpa_lib import files, metrics, models, optimizers, study_metrics
+from hpa_lib.backend import keras, tf
+from hpa_lib.dataset import Dataset
+from hpa_lib.errors import HpaError
+from hpa_lib.feed import ImageSource, TrainingFeed
+from hpa_lib.inference import Predictor
+from hpa_lib.parameters import TrainParameters
+from hpa_lib.splits import Split
+
+log = logging.getLogger(__name__)
+
+BEST_WEIGHTS = "best.weights.h5"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training with its own optimizer state.
+
+    Attributes:
+        name: Name in the history, such as ``"stage 1"``.
+        epochs: Number of epochs; 0 leaves the stage out.
+        learning_rate: Learning rate of Adam.
+        freeze_backbone: Whether the backbone's weights stay as they are.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    freeze_backbone: bool
+
+
+def stages(values: TrainParameters) -> list[Stage]:
+    """The stages that a training notebook's parameters describe, in their order."""
+    own_epochs = getattr(values, "vgg_stage1_epochs", -1)
+    first = own_epochs if own_epochs >= 0 else values.stage1_epochs
+    if first + values.stage2_epochs == 0:
+        raise HpaError(
+            "Parameters stage1_epochs and stage2_epochs are both 0.", "Train at least one epoch."
+        )
+    return [
+        Stage("stage 1", first, values.stage1_learning_rate, values.stage1_freeze),
+        Stage("stage 2", values.stage2_epochs, values.stage2_learning_rate, False),
+    ]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the checkpoint is chosen on.
+
+    Attributes:
+        source: Where images come from.
+        truth: Labels of the rows, shape (rows, 28).
+        rows: Row numbers; a row may be drawn more than once.
+        batch_size: Batch size of the study's batch-averaged metric.
+    """
+
+    source: ImageSource
+    truth: np.ndarray
+    rows: np.ndarray
+    batch_size: int
+
+
+def prepare(seed: int, deterministic: bool) -> str:
+    """Seed Keras and TensorFlow, and say what they compute on.
+
+    Args:
+        seed: Seed of initial weights and dropout.
+        deterministic: Use only operations that give the same bits in every run.
+
+    Returns:
+        The devices in words, such as ``"2 × GPU"`` or ``"CPU"``.
+    """
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    gpus = tf.config.list_physical_devices("GPU")
+    return f"{len(gpus)} × GPU" if gpus else "CPU"
+
+
+def open_validation(
+    source: ImageSource, dataset: Dataset, division: Split, values: TrainParameters
+) -> Validation:
+    """The validation part, or `validation_draws` rows of it drawn once with replacement.
+
+    The latter is the study's way.
+    """
+    rows = division.parts["validation"]
+    if values.validation_draws:
+        rows = np.random.default_rng(values.seed).choice(rows, values.validation_draws)
+    return Validation(source, dataset.multi_hot[rows], rows, values.batch_size)
+
+
+def batch_averaged_f1(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    """The study's F1 of one batch as a Keras metric, which Keras averages over batches.
+
+    Equal to `study_metrics.batch_averaged_f1`; not comparable with a set-level F1.
+    """
+    ops, epsilon = keras.ops, keras.backend.epsilon()
+    true_positives = ops.sum(ops.round(ops.clip(y_true * y_pred, 0, 1)))
+    recall = true_positives / (ops.sum(ops.round(ops.clip(y_true, 0, 1))) + epsilon)
+    precision = true_positives / (ops.sum(ops.round(ops.clip(y_pred, 0, 1))) + epsilon)
+    return 2 * precision * recall / (precision + recall + epsilon)
+
+
+def binary_crossentropy(truth: np.ndarray, probability: np.ndarray) -> float:
+    """Mean binary cross-entropy over samples and classes, in nats, as Keras computes it.
+
+    Probabilities are kept at least 1e-7 away from 0 and 1.
+    """
+    kept = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
+    return float(-np.mean(np.where(truth > 0, np.log(kept), np.log1p(-kept))))
+
+
+class Trainer:
+    """Trains a network stage by stage; keeps the history and the weights of the best epoch.
+
+    Each stage starts with a new Adam. After each epoch the whole validation set is predicted,
+    and the weights with the lowest validation loss so far are saved as `BEST_WEIGHTS`.
+
+    Args:
+        model: Network from `models.build`.
+        feed: Training batches.
+        validation: What the checkpoint is chosen on.
+        predictor: Forward pass of the same model.
+        folder: Where weights are written.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        feed: TrainingFeed,
+        validation: Validation,
+        predictor: Predictor,
+        folder: Path,
+    ) -> None:
+        self._model = model
+        # The same layers without the optimizer, whose state doesn't belong into a weight file.
+        self._weights = keras.Model(model.inputs, model.outputs)
+        self._feed = feed
+        self._validation = validation
+        self._predictor = predictor
+        self._folder = folder
+        self._rows: list[dict[str, float | str]] = []
+        self._frozen: bool | None = None
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch.
+
+        epoch (from 1), stage, learning_rate; loss, binary_accuracy and batch_averaged_f1 as
+        averages over the training batches; val_loss, val_binary_accuracy, val_batch_averaged_f1,
+        val_micro_f1 and val_macro_f1 on the validation set, decisions at 0.5.
+        """
+        return pd.DataFrame(self._rows)
+
+    @property
+    def samples_seen(self) -> int:
+        """Training samples drawn so far, repetitions counted."""
+        return len(self._rows) * self._feed.steps_per_epoch * self._feed.batch_size
+
+    def run(self, stage: Stage) -> None:
+        """Train one stage.
+
+        Raises:
+            HpaError: If the loss stops being a number.
+        """
+        if not stage.epochs:
+            log.info("%s is left out: it has no epoch.", stage.name.capitalize())
+            return
+        if stage.freeze_backbone == self._frozen:
+            optimizers.reset(self._model.optimizer, stage.learning_rate)
+        else:
+            self._frozen = stage.freeze_backbone
+            _compile(self._model, stage)
+        self._model.fit(
+            self._feed.dataset(first_epoch=len(self._rows)),
+            epochs=stage.epochs,
+            steps_per_epoch=self._feed.steps_per_epoch,
+            shuffle=False,
+            callbacks=[_EpochEnd(self, stage)],
+            verbose=0,
+        )
+
+    def restore(self, which: str) -> int:
+        """Give the network the weights to evaluate.
+
+        Args:
+            which: ``"best"`` loads the weights of the epoch with the lowest validation loss;
+                ``"last"`` keeps the present ones, as the study did.
+
+        Returns:
+            The epoch (from 1) that the weights come from.
+        """
+        if which == "last":
+            return len(self._rows)
+        self._weights.load_weights(self._folder / BEST_WEIGHTS)
+        return 1 + int(self.history["val_loss"].argmin())
+
+    def end_epoch(self, stage: Stage, trained: dict[str, float], seconds: float) -> None:
+        """Validate, record and report the epoch that has just been trained; keep the best."""
+        row = {
+            "epoch": len(self._rows) + 1,
+            "stage": stage.name,
+            "learning_rate": stage.learning_rate,
+            **trained,
+            **self._validate(),
+        }
+        for name in ("loss", "val_loss"):
+            if not np.isfinite(row[name]):
+                raise HpaError(
+                    f"After epoch {row['epoch']} ({stage.name}) {name} is {row[name]}.",
+                    "Lower stage1_learning_rate or stage2_learning_rate.",
+                )
+        best = min((past["val_loss"] for past in self._rows), default=np.inf)
+        self._rows.append(row)
+        if row["val_loss"] < best:
+            save_weights(self._weights, self._folder / BEST_WEIGHTS)
+        done = sum(past["stage"] == stage.name for past in self._rows)
+        log.info(
+            "%s, epoch %d of %d: loss %.4f, validation loss %.4f%s, validation macro F1 %.3f; "
+            "%.0f s so far, about %.0f s left",
+            stage.name.capitalize(),
+            done,
+            stage.epochs,
+            row["loss"],
+            row["val_loss"],
+            " (the best yet)" if row["val_loss"] < best else "",
+            row["val_macro_f1"],
+            seconds,
+            seconds / done * (stage.epochs - done),
+        )
+
+    def _validate(self) -> dict[str, float]:
+        truth = self._validation.truth
+        probability = self._predictor(self._validation.source, self._validation.rows)
+        summary = metrics.summary(truth, probability, 0.5)
+        return {
+            "val_loss": binary_crossentropy(truth, probability),
+            "val_binary_accuracy": summary["binary_accuracy"],
+            "val_batch_averaged_f1": study_metrics.batch_averaged_f1(
+                truth, probability, self._validation.batch_size
+            ),
+            "val_micro_f1": summary["micro_f1"],
+            "val_macro_f1": summary["macro_f1"],
+        }
+
+
+class _EpochEnd(keras.callbacks.Callback):
+    """Hands each finished epoch of a stage to the trainer."""
+
+    def __init__(self, trainer: Trainer, stage: Stage) -> None:
+        super().__init__()
+        self._trainer = trainer
+        self._stage = stage
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        trained = {name: float((logs or {})[name]) for name in _TRAINED}
+        self._trainer.end_epoch(self._stage, trained, time.monotonic() - self._started)
+
+
+_TRAINED = ("loss", "binary_accuracy", "batch_averaged_f1")
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Save a network's weights, all or nothing."""
+    with files.replacing(path) as temporary:
+        model.save_weights(temporary)
+
+
+def _compile(model: keras.Model, stage: Stage) -> None:
+    models.freeze_backbone(model, stage.freeze_backbone)
+    model.compile(
+        optimizer=optimizers.FusedAdam(stage.learning_rate),
+        loss="binary_crossentropy",
+        metrics=["binary_accuracy", batch_averaged_f1],
+        jit_compile=False,
+    )
