@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from hpa_lib import metrics, thresholds
+from hpa_lib.errors import HpaError
+
+
+@st.composite
+def tuning_samples(draw):
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    samples, classes = draw(st.integers(1, 25)), draw(st.integers(2, 5))
+    truth = (generator.random((samples, classes)) < generator.random(classes)).astype(np.uint8)
+    truth[:, 0] *= draw(st.integers(0, 1))  # sometimes a class without positives
+    levels = draw(st.sampled_from([1, 5, 1_000_000]))
+    return truth, generator.integers(0, levels + 1, (samples, classes)) / levels
+
+
+def every_threshold(probability):
+    return [0.0, *np.unique(probability), 1.1]
+
+
+def macro_f1(truth, prediction):
+    return f1_score(truth, prediction, average="macro", zero_division=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tuning_samples())
+def test_no_global_threshold_is_better(samples):
+    truth, probability = samples
+    chosen = thresholds.global_threshold(truth, probability)
+    best = max(macro_f1(truth, probability >= other) for other in every_threshold(probability))
+    if truth.any():
+        assert macro_f1(truth, metrics.decide(probability, chosen)) == pytest.approx(best)
+    else:
+        assert chosen == 0.5
+
+
+@settings(max_examples=40, deadline=None)
+@given(tuning_samples())
+def test_no_class_threshold_is_better(samples):
+    truth, probability = samples
+    chosen = thresholds.per_class_thresholds(truth, probability)
+    decided = metrics.confusion_counts(truth, metrics.decide(probability, chosen)).f1
+    for column in range(truth.shape[1]):
+        labels, scores = truth[:, column], probability[:, column]
+        best = max(f1_score(labels, scores >= t, zero_division=0) for t in every_threshold(scores))
+        if labels.any():
+            assert decided[column] == pytest.approx(best)
+        else:
+            assert chosen[column] == thresholds.global_threshold(truth, probability)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tuning_samples())
+def test_no_class_threshold_matches_the_frequency_more_closely(samples):
+    truth, probability = samples
+    frequency = truth.mean(axis=0)
+    chosen = thresholds.matched_thresholds(truth, probability)
+    reached = metrics.decide(probability, chosen).mean(axis=0)
+    for column in np.flatnonzero(frequency):
+        scores = probability[:, column]
+        possible = [np.mean(scores >= other) for other in every_threshold(scores)]
+        nearest = min(abs(share - frequency[column]) for share in possible)
+        assert abs(reached[column] - frequency[column]) == pytest.approx(nearest)
+
+
+def test_thresholds_lie_halfway_between_neighbours():
+    truth = np.array([[1, 0], [1, 1], [0, 1], [0, 0]])
+    probability = np.array([[0.9, 0.3], [0.7, 0.8], [0.4, 0.6], [0.1, 0.2]])
+    assert thresholds.per_class_thresholds(truth, probability) == pytest.approx([0.55, 0.45])
+    assert thresholds.matched_thresholds(truth, probability) == pytest.approx([0.55, 0.45])
+    # The best global threshold separates 0.6 from 0.4: every decision is right.
+    assert thresholds.global_threshold(truth, probability) == pytest.approx(0.5)
+
+
+def test_among_equally_good_thresholds_the_highest_wins():
+    truth = np.array([[1], [0], [0], [1]])  # F1 is 2/3 with one accepted, and with all four
+    probability = np.array([[0.8], [0.6], [0.4], [0.2]])
+    assert thresholds.per_class_thresholds(truth, probability) == pytest.approx([0.7])
+    assert thresholds.global_threshold(truth, probability) == pytest.approx(0.7)
+
+
+def test_a_class_without_positives_keeps_the_global_threshold():
+    truth = np.array([[1, 0], [0, 0]])
+    probability = np.array([[0.9, 0.3], [0.5, 0.6]])
+    overall = thresholds.global_threshold(truth, probability)
+    assert overall == pytest.approx((0.9 + 0.6) / 2)
+    assert thresholds.per_class_thresholds(truth, probability)[1] == overall
+    assert thresholds.matched_thresholds(truth, probability)[1] == overall
+
+
+def test_matched_thresholds_follow_the_reference_and_not_the_tuning_labels():
+    generator = np.random.default_rng(0)
+    probability = generator.random((1000, 3))
+    reference = np.array([0.5, 0.05, 0.001])
+    chosen = thresholds.matched_thresholds(np.zeros((1000, 3)), probability, reference)
+    assert metrics.decide(probability, chosen).sum(axis=0).tolist() == [500, 50, 1]
+
+
+def test_a_frequency_too_low_for_one_sample_predicts_none():
+    for highest in (0.9, 1.0):
+        probability = np.array([[highest], [0.5]])
+        chosen = thresholds.matched_thresholds(np.zeros((2, 1)), probability, np.array([0.01]))
+        assert chosen[0] > highest
+        assert not metrics.decide(probability, chosen).any()
+
+
+def test_all_accepted_when_every_label_is_positive():
+    probability = np.array([[0.0], [0.4]])
+    for tuned in (thresholds.per_class_thresholds, thresholds.matched_thresholds):
+        assert metrics.decide(probability, tuned(np.ones((2, 1)), probability)).all()
+
+
+def test_tune_by_name():
+    generator = np.random.default_rng(3)
+    truth = generator.integers(0, 2, (30, 4))
+    probability = generator.random((30, 4))
+    tuned = {rule: thresholds.tune(rule, truth, probability) for rule in thresholds.RULES}
+    assert all(values.shape == (4,) and values.dtype == np.float64 for values in tuned.values())
+    assert tuned["0.5"].tolist() == [0.5] * 4
+    assert tuned["0.2"].tolist() == [0.2] * 4
+    assert len(set(tuned["global"])) == 1
+    scores = {
+        rule: metrics.summary(truth, probability, values)["macro_f1"]
+        for rule, values in tuned.items()
+    }
+    assert scores["per_class"] >= scores["global"] >= max(scores["0.5"], scores["0.2"])
+
+
+def test_an_empty_threshold_part_serves_the_fixed_rules_only():
+    empty = np.zeros((0, 28))
+    assert thresholds.tune("0.2", empty, empty).tolist() == [0.2] * 28
+    with pytest.raises(HpaError, match="without samples"):
+        thresholds.tune("per_class", empty, empty)
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(HpaError, match="'best'"):
+        thresholds.tune("best", np.zeros((1, 2)), np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("reference", [np.array([0.5]), np.array([0.5, 1.5]), [np.nan, 0.1]])
+def test_wrong_reference_frequencies_are_refused(reference):
+    with pytest.raises(HpaError, match="reference_frequency"):
+        thresholds.matched_thresholds(np.zeros((2, 2)), np.zeros((2, 2)), reference)
