@@ -39,12 +39,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` to `path` as indented JSON with sorted keys, all or nothing.
+    """Write `value` to `path` as indented JSON, all or nothing.
 
     Raises:
         ValueError: If `value` holds NaN or an infinity, which JSON can't express.
     """
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -23,7 +23,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    preset: str = Field("", description="name of the preset that these values come from")
+    preset: str = Field("quick", description="name of the preset that these values come from")
 
 
 class DataParameters(Parameters):
@@ -37,10 +37,10 @@ class DataParameters(Parameters):
         256, ge=64, le=4096, description="height and width of synthetic images in pixels"
     )
     image_size: int = Field(
-        299, ge=75, le=3072, description="height and width of the network input in pixels"
+        96, ge=75, le=3072, description="height and width of the network input in pixels"
     )
     composition: Literal["composite", "rgby"] = Field(
-        "composite", description="composite: the study's three channels; rgby: all four"
+        "rgby", description="composite: the study's three channels; rgby: all four"
     )
     split: Literal["stratified", "study"] = Field(
         "stratified", description="stratified: four honest parts; study: as printed, flaw included"
@@ -60,7 +60,7 @@ class TrainParameters(DataParameters):
     weights: str = Field(
         "none", min_length=1, description="imagenet, none, or a file with weights of the backbone"
     )
-    batch_size: int = Field(10, ge=1, le=4096, description="samples in a training step")
+    batch_size: int = Field(32, ge=1, le=4096, description="samples in a training step")
     steps_per_epoch: int = Field(
         0, ge=0, description="training steps in an epoch; 0: as many as the training part fills"
     )
@@ -73,14 +73,14 @@ class TrainParameters(DataParameters):
     augmentation: Literal["study", "none"] = Field(
         "study", description="study: one flip or quarter turn an image; none: no change"
     )
-    stage1_epochs: int = Field(20, ge=0, description="epochs of stage 1")
+    stage1_epochs: int = Field(3, ge=0, description="epochs of stage 1")
     stage1_learning_rate: float = Field(
         1.0e-3, gt=0, le=1, description="learning rate of Adam in stage 1"
     )
     stage1_freeze: bool = Field(
-        True, description="keep the backbone's weights as they are in stage 1"
+        False, description="keep the backbone's weights as they are in stage 1"
     )
-    stage2_epochs: int = Field(150, ge=0, description="epochs of stage 2, all weights trainable")
+    stage2_epochs: int = Field(3, ge=0, description="epochs of stage 2, all weights trainable")
     stage2_learning_rate: float = Field(
         1.0e-4, gt=0, le=1, description="learning rate of Adam in stage 2"
     )
