@@ -1,0 +1,192 @@
+"""Draw one synthetic sample: stain a field of cells and photograph it through a microscope."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from hpa_lib.errors import HpaError
+from hpa_lib.labels import CLASS_COUNT, CLASS_NAMES
+from hpa_lib.synthetic_cells import decay, draw_cell_line, draw_field, texture
+from hpa_lib.synthetic_patterns import PATTERNS, Stage
+
+CHANNELS: tuple[str, ...] = ("red", "green", "blue", "yellow")
+"""Stains in the order of the last axis: microtubules, protein, nucleus, reticulum."""
+
+SMALLEST_SIZE = 64
+_SMALLEST_CANVAS = 256
+"""Smaller images are drawn on a canvas of this size and reduced."""
+
+_READ_OUT_NOISE = 0.006
+"""Standard deviation of the camera's noise in the dark, relative to full scale."""
+
+_TOUCHING = frozenset({CLASS_NAMES.index("Cell junctions")})
+_SPREAD = frozenset(CLASS_NAMES.index(name) for name in ("Actin filaments", "Focal adhesion sites"))
+_METAPHASE = frozenset({CLASS_NAMES.index("Mitotic spindle")})
+_DAUGHTERS = frozenset({CLASS_NAMES.index("Cytokinetic bridge")})
+
+
+@dataclass(frozen=True)
+class Stain:
+    """How one channel is exposed.
+
+    Attributes:
+        level: Median brightness of the stain's brightest structures, on a scale where the
+            camera saturates at 1.
+        spread: Standard deviation of the logarithm of that brightness over samples.
+        variation: The same over the cells of one field.
+        photons: Photons at full scale; fewer make a noisier image.
+    """
+
+    level: float
+    spread: float
+    variation: float
+    photons: float
+
+
+STAINS: dict[str, Stain] = {
+    "red": Stain(level=0.64, spread=0.35, variation=0.30, photons=40),
+    "green": Stain(level=0.47, spread=0.42, variation=0.42, photons=22),
+    "blue": Stain(level=0.68, spread=0.25, variation=0.22, photons=90),
+    "yellow": Stain(level=0.98, spread=0.35, variation=0.25, photons=36),
+}
+"""Exposure of each channel, set so that means and deviations are those of real images."""
+
+
+def draw_sample(labels: tuple[int, ...], seed: int, index: int, size: int = 512) -> np.ndarray:
+    """Draw one sample.
+
+    The result depends on the arguments alone.
+
+    Args:
+        labels: Class indices of the protein's locations, at least one.
+        seed: Seed of the dataset, at least 0.
+        index: Position of the sample in the dataset, at least 0.
+        size: Width and height (pixels), at least 64.
+
+    Returns:
+        Array of shape (size, size, 4), dtype uint8; channels as in `CHANNELS`.
+
+    Raises:
+        HpaError: If an argument is out of range.
+    """
+    if not labels or not all(0 <= label < CLASS_COUNT for label in labels):
+        raise HpaError(
+            f"labels is {labels}.", f"Give one or more class indices from 0 to {CLASS_COUNT - 1}."
+        )
+    if size < SMALLEST_SIZE:
+        raise HpaError(f"size is {size}.", f"Choose {SMALLEST_SIZE} pixels or more.")
+    if seed < 0 or index < 0:
+        raise HpaError(f"seed is {seed} and index is {index}.", "Neither may be negative.")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
+    wanted = frozenset(labels)
+    line = draw_cell_line(rng, touching=bool(wanted & _TOUCHING), spread=bool(wanted & _SPREAD))
+    field = draw_field(
+        rng,
+        max(size, _SMALLEST_CANVAS),
+        line,
+        metaphase=bool(wanted & _METAPHASE),
+        daughters=bool(wanted & _DAUGHTERS),
+    )
+    stage = Stage(field, rng)
+    images = {
+        "red": _microtubule_stain(stage),
+        "green": _protein_stain(stage, labels),
+        "blue": _nuclear_stain(stage),
+        "yellow": _reticulum_stain(stage),
+    }
+    return _photograph(rng, images, stage, size)
+
+
+def _microtubule_stain(stage: Stage) -> np.ndarray:
+    field = stage.field
+    return stage.filaments + stage.thickness * (0.14 * field.cytoplasm + 0.10 * field.nucleus)
+
+
+def _nuclear_stain(stage: Stage) -> np.ndarray:
+    field = stage.field
+    chromatin = 1 + 0.18 * texture(stage.rng, "blobs", field.size)
+    nuclei = field.nucleus * (1 - 0.55 * field.nucleoli) * chromatin * 0.8
+    edge = 1 - 0.35 * decay(field.nucleus_depth, 0.6)
+    return nuclei * edge + 1.35 * field.chromosomes
+
+
+def _reticulum_stain(stage: Stage) -> np.ndarray:
+    return stage.reticulum + 0.10 * stage.thickness
+
+
+def _protein_stain(stage: Stage, labels: tuple[int, ...]) -> np.ndarray:
+    """Add the patterns of all labels, each with its own strength, and faint unspecific stain."""
+    strengths = stage.rng.uniform(0.45, 1.0, len(labels))
+    strengths /= strengths.max()
+    image = stage.rng.exponential(0.025) * stage.cytosol
+    for label, strength in zip(sorted(labels), strengths, strict=True):
+        image = image + np.float32(strength) * PATTERNS[label](stage)
+    return image + _debris(stage)
+
+
+def _debris(stage: Stage) -> np.ndarray | float:
+    """Bright specks of precipitated antibody, in a few fields."""
+    if stage.rng.random() > 0.1:
+        return 0.0
+    specks = stage.rng.uniform(0, stage.field.size, (1 + stage.rng.poisson(1.0), 2))
+    return stage.dots(specks, stage.rng.uniform(0.3, 0.8), stage.rng.uniform(0.5, 2.0, len(specks)))
+
+
+def _photograph(
+    rng: np.random.Generator, images: dict[str, np.ndarray], stage: Stage, size: int
+) -> np.ndarray:
+    """Expose the stains: blur, haze, vignetting, photon and read-out noise, saturation.
+
+    The exposure is limited so that few pixels saturate, as an operator would set it.
+    """
+    field = stage.field
+    blur = rng.uniform(0.12, 0.24) + (rng.random() < 0.03) * rng.uniform(0.2, 0.6)
+    haze_share = rng.uniform(0.0, 0.05)
+    dimming = rng.uniform(0.1, 0.5) if rng.random() < 0.06 else 1.0
+    coordinate = np.linspace(-1, 1, size, dtype=np.float32)
+    offset = rng.uniform(-0.25, 0.25, 2).astype(np.float32)
+    radius = (coordinate[:, None] - offset[0]) ** 2 + (coordinate - offset[1]) ** 2
+    vignette = 1 - np.float32(rng.uniform(0, 0.18)) * radius
+    brightness = rng.normal(0, 1, len(field.state))
+    sample = []
+    for name in CHANNELS:
+        stain, image = STAINS[name], images[name].astype(np.float32, copy=False)
+        own = 0.6 * brightness + 0.8 * rng.normal(0, 1, len(brightness))
+        image = image * field.spread(np.exp(stain.variation * own))
+        image = cv2.GaussianBlur(image, (0, 0), blur * field.scale)
+        image = image + haze_share * _haze(image)
+        if field.size != size:
+            image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        exposure = stain.level * dimming * rng.lognormal(0, stain.spread)
+        brightest = np.quantile(image[::4, ::4], 0.998)
+        limit = rng.uniform(0.8, 1.25) / max(brightest, 1e-3)
+        image *= vignette * np.float32(min(exposure, limit))
+        photons = stain.photons * rng.lognormal(0, 0.35)
+        image += cv2.sqrt(image * np.float32(1 / photons) + _READ_OUT_NOISE**2) * _noise(rng, size)
+        image -= np.float32(rng.uniform(0.004, 0.012))
+        sample.append(cv2.convertScaleAbs(np.maximum(image, 0), alpha=255))
+    return cv2.merge(sample)
+
+
+def _noise(rng: np.random.Generator, size: int) -> np.ndarray:
+    """White noise with mean 0 and standard deviation 1.
+
+    The sum of four random bytes is close to a normal deviate (Irwin–Hall) and costs a third.
+
+    Returns:
+        Array of shape (size, size), float32.
+    """
+    words = rng.integers(0, 2**64, (size * size + 1) // 2, dtype=np.uint64)
+    first, second, third, fourth = words.view(np.uint8)[: 4 * size * size].reshape(4, size, size)
+    low = cv2.add(first, second, dtype=cv2.CV_32F)
+    total = cv2.add(low, cv2.add(third, fourth, dtype=cv2.CV_32F))
+    deviation = np.sqrt(4 * (256**2 - 1) / 12)
+    return (total - np.float32(4 * 255 / 2)) * np.float32(1 / deviation)
+
+
+def _haze(image: np.ndarray) -> np.ndarray:
+    """Light from above and below the focal plane: the image, strongly blurred."""
+    small = cv2.resize(image, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), 3.0)
+    return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
