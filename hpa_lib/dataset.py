@@ -98,6 +98,8 @@ def read_label_table(path: Path) -> tuple[tuple[str, ...], tuple[tuple[int, ...]
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise HpaError(f"Label table {path} can't be parsed ({error}).", example) from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas makes surplus fields the row names
+        raise HpaError(f"Label table {path} has rows with more fields than its header.", example)
     missing = [column for column in ("Id", "Target") if column not in table.columns]
     if missing:
         raise HpaError(

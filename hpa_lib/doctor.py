@@ -164,9 +164,10 @@ def _kernel() -> Finding:
     except NoSuchKernel:
         return Finding("Kernel python3", "error", "not installed", "make clean run")
     program = kernel.argv[0]
-    own = shutil.which(program) or program
-    same = Path(program).name == program or Path(own).resolve() == Path(sys.executable).resolve()
-    if same:
+    # Jupyter replaces a bare "python" by its own. Folders are compared, since the programs of all
+    # virtual environments are links to one file.
+    own = Path(program).parent.resolve() == Path(sys.executable).parent.resolve()
+    if Path(program).name == program or own:
         return Finding("Kernel python3", "ok", kernel.resource_dir)
     return Finding(
         "Kernel python3", "error",

@@ -15,7 +15,10 @@ class HpaError(Exception):
     def __init__(self, problem: str, remedy: str) -> None:
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f"{problem} {remedy}")
+        super().__init__(problem, remedy)  # as given, so that it can cross process borders
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback."""

@@ -7,8 +7,10 @@
 The study's text speaks of a 3×3 convolution; its parameter counts prove 1×1.
 """
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import BadZipFile
 
 import pandas as pd
 
@@ -105,10 +107,13 @@ def _backbone(name: str, shape: tuple[int, int, int], weights: str) -> keras.Mod
         )
     model = constructor(weights=None, **options)
     try:
-        model.load_weights(path)
-    except (ValueError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one for each layer that doesn't fit
+            model.load_weights(path)
+    except (ValueError, OSError, BadZipFile) as error:
+        reason = str(error).splitlines()[0]  # the other lines list all layers
         raise HpaError(
-            f"Weights {path} don't fit {name} for input {shape}: {error}",
+            f"Weights {path} don't fit {name} for input {shape}: {reason}",
             "Give weights of this backbone, without top and with the same number of channels.",
         ) from error
     return model

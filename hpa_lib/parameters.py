@@ -60,6 +60,9 @@ class TrainParameters(DataParameters):
     weights: str = Field(
         "none", min_length=1, description="imagenet, none, or a file with weights of the backbone"
     )
+    random_weights: Literal["scaled", "keras"] = Field(
+        "scaled", description="where weights is none: scaled to the images, or Keras' default"
+    )
     batch_size: int = Field(32, ge=1, le=4096, description="samples in a training step")
     steps_per_epoch: int = Field(
         0, ge=0, description="training steps in an epoch; 0: as many as the training part fills"
@@ -86,6 +89,11 @@ class TrainParameters(DataParameters):
     )
     validation_draws: int = Field(
         0, ge=0, description="samples drawn once for validation; 0: the whole validation part"
+    )
+    reestimation_batches: int = Field(
+        12,
+        ge=0,
+        description="batches that renew batch-normalization statistics; 0: none",
     )
     evaluate: Literal["best", "last"] = Field(
         "best", description="weights to evaluate: of the best validation loss, or the last epoch"

@@ -201,6 +201,12 @@ def image_grid(
     return Picture(figure, alt, caption, photograph=True)
 
 
+def training_images(pictures: Sequence[np.ndarray]) -> Picture:
+    """The first training images as the network sees them; see `feed.TrainingFeed.preview`."""
+    caption = "Training images after augmentation, as the network sees them."
+    return image_grid(pictures, [""] * len(pictures), columns=5, caption=caption)
+
+
 def channel_statistics(table: pd.DataFrame) -> Picture:
     """Bars: mean and standard deviation of each channel; index is the channel."""
     figure, axes = _figure(height=3.0)

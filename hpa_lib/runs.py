@@ -208,6 +208,11 @@ def find(name_or_path: str, backbone: str) -> Path:
     status = read_manifest(path)["status"]
     if status != "complete":
         raise HpaError(f"Run {path} is {status}, not complete.", "Run its notebook to the end.")
+    if _backbone(path) != backbone:
+        raise HpaError(
+            f"Run {path} trained {_backbone(path) or 'no network'}, not {backbone}.",
+            "Give InceptionResNetV2 in run_a and VGG16 in run_b.",
+        )
     return path
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from hpa_lib import files, metrics, models, optimizers, study_metrics
 from hpa_lib.backend import keras, tf
+from hpa_lib.batch_normalization import Reestimator
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
 from hpa_lib.feed import ImageSource, TrainingFeed
@@ -133,6 +134,9 @@ class Trainer:
         validation: What the checkpoint is chosen on.
         predictor: Forward pass of the same model.
         folder: Where weights are written.
+        reestimation_batches: Training batches over which the statistics of batch normalization
+            are averaged anew before each validation; 0 keeps the moving averages, as the study
+            did. See `batch_normalization.Reestimator`.
     """
 
     def __init__(
@@ -142,6 +146,7 @@ class Trainer:
         validation: Validation,
         predictor: Predictor,
         folder: Path,
+        reestimation_batches: int = 0,
     ) -> None:
         self._model = model
         # The same layers without the optimizer, whose state doesn't belong into a weight file.
@@ -151,6 +156,8 @@ class Trainer:
         self._predictor = predictor
         self._folder = folder
         self._rows: list[dict[str, float | str]] = []
+        self._reestimation_batches = reestimation_batches
+        self._reestimator: Reestimator | None = None
         self._frozen: bool | None = None
 
     @property
@@ -182,6 +189,8 @@ class Trainer:
         else:
             self._frozen = stage.freeze_backbone
             _compile(self._model, stage)
+            if self._reestimation_batches:
+                self._reestimator = Reestimator(self._model)
         self._model.fit(
             self._feed.dataset(first_epoch=len(self._rows)),
             epochs=stage.epochs,
@@ -208,6 +217,7 @@ class Trainer:
 
     def end_epoch(self, stage: Stage, trained: dict[str, float], seconds: float) -> None:
         """Validate, record and report the epoch that has just been trained; keep the best."""
+        self._reestimate()
         row = {
             "epoch": len(self._rows) + 1,
             "stage": stage.name,
@@ -240,12 +250,22 @@ class Trainer:
             seconds / done * (stage.epochs - done),
         )
 
+    def _reestimate(self) -> None:
+        if self._reestimator is None:
+            return
+        epoch = len(self._rows)
+        order = self._feed.epoch_rows(epoch)[: self._reestimation_batches]
+        self._reestimator(self._feed.batch(epoch, step, rows)[0] for step, rows in enumerate(order))
+
     def _validate(self) -> dict[str, float]:
         truth = self._validation.truth
         probability = self._predictor(self._validation.source, self._validation.rows)
+        loss = binary_crossentropy(truth, probability)
+        if not np.isfinite(loss):  # refused by the caller; metrics would refuse the probabilities
+            return {"val_loss": loss}
         summary = metrics.summary(truth, probability, 0.5)
         return {
-            "val_loss": binary_crossentropy(truth, probability),
+            "val_loss": loss,
             "val_binary_accuracy": summary["binary_accuracy"],
             "val_batch_averaged_f1": study_metrics.batch_averaged_f1(
                 truth, probability, self._validation.batch_size

@@ -129,3 +129,8 @@ def test_preset_names_itself_and_leaves_no_protocol_open(preset):
     assert values["preset"] == preset
     chosen_by_users = {"data", "sample", "run_a", "run_b", "vgg_stage1_epochs"}
     assert set(values) | chosen_by_users == parameters.KNOWN_NAMES
+
+
+def test_no_parameter_hides_a_module():
+    modules = {path.stem for path in (paths.PROJECT_ROOT / "hpa_lib").glob("*.py")}
+    assert not modules & parameters.KNOWN_NAMES

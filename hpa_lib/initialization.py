@@ -1,0 +1,86 @@
+"""Initial weights that fit the data, for networks that start without pretrained ones.
+
+A deep network without batch normalization, such as VGG16, shrinks its signal from layer to
+layer under Keras' default initial weights, and then takes hundreds of steps to leave the
+trivial solution. Scaling each layer by what it does to real images prevents that.
+"""
+
+import numpy as np
+
+from hpa_lib.backend import keras, tf
+from hpa_lib.dataset import Dataset
+from hpa_lib.feed import ImageSource
+from hpa_lib.models import BACKBONE_LAYER
+from hpa_lib.parameters import TrainParameters
+from hpa_lib.splits import Split
+
+_TOLERANCE = 0.02
+_ROUNDS = 5
+_IMAGES = 64
+_LAST_SCALE = 0.1
+
+
+def initialize(
+    model: keras.Model,
+    source: ImageSource,
+    dataset: Dataset,
+    division: Split,
+    values: TrainParameters,
+) -> None:
+    """Initialise a network as a training notebook's parameters say.
+
+    Nothing is done where weights are given, or where ``random_weights`` is ``"keras"``. Else
+    `fit_to_data` gets the first training images and the class frequencies of the training part.
+    """
+    if values.weights == "none" and values.random_weights == "scaled":
+        rows = division.parts["training"]
+        fit_to_data(model, source[rows[:_IMAGES]], dataset.multi_hot[rows].mean(axis=0))
+
+
+def fit_to_data(model: keras.Model, images: np.ndarray, frequency: np.ndarray) -> None:
+    """Initialise a network from `models.build` by layer-sequential unit variance.
+
+    Each convolution or dense layer gets orthonormal weights, scaled so that its output before
+    the activation has variance 1 on the images. Backbones with batch normalization are left as
+    they are, since that layer does the same in every step. The last layer's bias is set to the
+    log odds of the class frequencies and its weights are kept small, so that training starts
+    near the best constant prediction.
+
+    Args:
+        model: Network whose weights are changed in place.
+        images: Some training images, shape (samples, height, width, channels), values 0–255.
+        frequency: Share of training samples of each class, shape (28,).
+
+    Source: Mishkin and Matas, "All you need is a good init" (2016); the bias: Lin et al., "Focal
+    loss for dense object detection" (2017), section 4.1.
+    """
+    signal = tf.cast(images, tf.float32)
+    for layer in model.layers[1:]:
+        if layer.name != BACKBONE_LAYER:
+            signal = _fit_layer(layer, signal)
+        elif any(isinstance(part, keras.layers.BatchNormalization) for part in layer.layers):
+            signal = layer(signal, training=True)
+        else:
+            for part in layer.layers[1:]:
+                signal = _fit_layer(part, signal)
+    last = model.layers[-1]
+    last.kernel.assign(last.kernel * _LAST_SCALE)
+    limited = np.clip(frequency, 1e-3, 1 - 1e-3)
+    last.bias.assign(np.log(limited / (1 - limited)))
+
+
+def _fit_layer(layer: keras.layers.Layer, signal: tf.Tensor) -> tf.Tensor:
+    """Scale one layer and pass the signal through it."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return layer(signal, training=True)
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+        kernel = layer.kernel
+        kernel.assign(keras.initializers.Orthogonal()(kernel.shape))
+        activation, layer.activation = layer.activation, keras.activations.linear
+        for _ in range(_ROUNDS):
+            deviation = float(tf.math.reduce_std(layer(signal)))
+            if deviation == 0 or abs(deviation - 1) < _TOLERANCE:
+                break
+            kernel.assign(kernel / deviation)
+        layer.activation = activation
+    return layer(signal)
