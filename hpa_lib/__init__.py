@@ -3,12 +3,15 @@
 The package is the library behind the notebooks. Imports point one way, from how results look
 down to facts:
 
-1. ``cli``, ``doctor``, ``execution``, ``notebook``: what a user starts
-2. ``reports``, ``plots``: how results look
-3. ``training``, ``evaluation``, ``predictions``, ``runs``: protocols
-4. ``models``, ``optimizers``, ``metrics``, ``baselines``: the mathematics
-5. ``dataset``, ``cache``, ``feed``, ``images``, ``augment``, ``splits``, ``synthetic``: the data
-6. ``labels``, ``paths``, ``parameters``, ``errors``, ``files``, ``imgaug_shim``: facts
+1. what a user starts: ``cli``, ``doctor``, ``execution``, ``notebook``
+2. how results look: ``reports`` and the ``report_…`` modules, ``plots``
+3. protocols: ``training``, ``results``, ``comparison``, ``evaluation``, ``predictions``, ``runs``
+4. the mathematics: ``models``, ``initialization``, ``batch_normalization``, ``optimizers``,
+   ``inference``, ``metrics``, ``study_metrics``, ``thresholds``, ``baselines``
+5. the data: ``dataset``, ``samples``, ``cache``, ``feed``, ``images``, ``augment``, ``splits``,
+   ``embedded``, ``synthetic`` and the ``synthetic_…`` modules
+6. facts: ``labels``, ``parameters``, ``paths``, ``files``, ``errors``, ``backend``,
+   ``imgaug_shim``
 """
 
 __version__ = "0.1.0"

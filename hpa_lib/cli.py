@@ -76,10 +76,20 @@ def _check(options: argparse.Namespace) -> int:
 def _execute(options: argparse.Namespace) -> int:
     from hpa_lib import execution
 
-    overrides = {name: yaml.safe_load(value) for name, value in options.parameter}
+    overrides = {name: _yaml_value(name, text) for name, text in options.parameter}
     folder = execution.execute(options.notebook, options.output, options.preset, overrides)
     print(folder)
     return 0
+
+
+def _yaml_value(name: str, text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise HpaError(
+            f"Parameter {name} received {text!r}, which isn't YAML.",
+            "Put text with special characters into quotes, such as '\"[a\"'.",
+        ) from error
 
 
 def _publish(options: argparse.Namespace) -> int:

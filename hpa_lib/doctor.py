@@ -15,7 +15,7 @@ LOCK = paths.PROJECT_ROOT / "requirements.lock"
 
 _PYTHON_RANGE = ((3, 11), (3, 13))
 _DISK_NEEDED = 2 * 2**30
-_PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)(?: ; ([^\\]+))?", re.MULTILINE)
+_PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)(?: ; ([^\\\n]+))?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _python() -> Finding:
 def _packages() -> Finding:
     if not LOCK.is_file():
         return Finding("Packages", "note", f"no {LOCK.name} to compare with", "Work in a checkout.")
-    pinned, differing, missing = pinned_versions(), [], []
+    pinned, differing, missing = pinned_versions(LOCK), [], []
     for name, version in pinned.items():
         try:
             installed = importlib.metadata.version(name)

@@ -18,5 +18,5 @@ def write_embedded(samples: int, size: int) -> Path:
     Returns:
         The dataset's folder, in the Kaggle layout.
     """
-    folder = paths.data_folder() / f"synthetic-{samples}-{size}"
+    folder = paths.data_folder() / f"synthetic-{samples}-{size}-v{synthetic.GENERATOR_VERSION}"
     return synthetic.write_dataset(folder, samples, seed=SEED, size=size)

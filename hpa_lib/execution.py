@@ -87,7 +87,13 @@ def store(executed: Path) -> Path | None:
 
 def run_folder(executed: Path) -> Path | None:
     """The run folder of an executed notebook, by the mark that `notebook.open_run` left in it."""
-    content = nbformat.read(executed, as_version=4)
+    try:
+        content = nbformat.read(executed, as_version=4)
+    except Exception as error:  # nbformat lets errors of many kinds through
+        raise HpaError(
+            f"{executed} isn't a notebook ({type(error).__name__}).",
+            "Give a notebook that papermill executed.",
+        ) from error
     for cell in content.cells:
         for output in cell.get("outputs", ()):
             name = output.get("metadata", {}).get(RUN_METADATA_KEY)

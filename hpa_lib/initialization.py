@@ -1,8 +1,9 @@
 """Initial weights that fit the data, for networks that start without pretrained ones.
 
-A deep network without batch normalization, such as VGG16, shrinks its signal from layer to
-layer under Keras' default initial weights, and then takes hundreds of steps to leave the
-trivial solution. Scaling each layer by what it does to real images prevents that.
+In a deep network without batch normalization, such as VGG16, the signals of different images
+become ever more alike from layer to layer under Keras' default initial weights, and training
+takes hundreds of steps to leave the trivial solution. Scaling and centring each layer by what
+it does to real images prevents that: the network starts as if it had batch normalization.
 """
 
 import numpy as np
@@ -14,9 +15,8 @@ from hpa_lib.models import BACKBONE_LAYER
 from hpa_lib.parameters import TrainParameters
 from hpa_lib.splits import Split
 
-_TOLERANCE = 0.02
-_ROUNDS = 5
 _IMAGES = 64
+_SMALLEST_DEVIATION = 1e-6
 _LAST_SCALE = 0.1
 
 
@@ -38,21 +38,23 @@ def initialize(
 
 
 def fit_to_data(model: keras.Model, images: np.ndarray, frequency: np.ndarray) -> None:
-    """Initialise a network from `models.build` by layer-sequential unit variance.
+    """Scale the random weights of a network from `models.build` to some images.
 
-    Each convolution or dense layer gets orthonormal weights, scaled so that its output before
-    the activation has variance 1 on the images. Backbones with batch normalization are left as
-    they are, since that layer does the same in every step. The last layer's bias is set to the
-    log odds of the class frequencies and its weights are kept small, so that training starts
-    near the best constant prediction.
+    Each convolution or dense layer gets orthonormal weights, and then a scale and a bias for
+    each output channel, such that the channel has mean 0 and variance 1 over the images before
+    its activation. Backbones with batch normalization are left as they are, since that layer
+    does the same in every step. The last layer's bias is set to the log odds of the class
+    frequencies and its weights are kept small, so that training starts near the best constant
+    prediction.
 
     Args:
         model: Network whose weights are changed in place.
         images: Some training images, shape (samples, height, width, channels), values 0–255.
         frequency: Share of training samples of each class, shape (28,).
 
-    Source: Mishkin and Matas, "All you need is a good init" (2016); the bias: Lin et al., "Focal
-    loss for dense object detection" (2017), section 4.1.
+    Source: Krähenbühl, Doersch, Donahue and Darrell, "Data-dependent initializations of
+    convolutional neural networks" (2016), section 3.1; the last bias: Lin et al., "Focal loss
+    for dense object detection" (2017), section 4.1.
     """
     signal = tf.cast(images, tf.float32)
     for layer in model.layers[1:]:
@@ -70,17 +72,18 @@ def fit_to_data(model: keras.Model, images: np.ndarray, frequency: np.ndarray) -
 
 
 def _fit_layer(layer: keras.layers.Layer, signal: tf.Tensor) -> tf.Tensor:
-    """Scale one layer and pass the signal through it."""
+    """Fit one layer to its input, and pass the input through it."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return layer(signal, training=True)
     if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-        kernel = layer.kernel
-        kernel.assign(keras.initializers.Orthogonal()(kernel.shape))
+        layer.kernel.assign(keras.initializers.Orthogonal()(layer.kernel.shape))
+        layer.bias.assign(tf.zeros_like(layer.bias.value))
         activation, layer.activation = layer.activation, keras.activations.linear
-        for _ in range(_ROUNDS):
-            deviation = float(tf.math.reduce_std(layer(signal)))
-            if deviation == 0 or abs(deviation - 1) < _TOLERANCE:
-                break
-            kernel.assign(kernel / deviation)
+        output = layer(signal)
         layer.activation = activation
+        axes = list(range(output.shape.rank - 1))
+        mean = tf.reduce_mean(output, axes)
+        deviation = tf.maximum(tf.math.reduce_std(output, axes), _SMALLEST_DEVIATION)
+        layer.kernel.assign(layer.kernel / deviation)
+        layer.bias.assign(-mean / deviation)
     return layer(signal)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from IPython import get_ipython
 from IPython.display import Markdown, display
 
@@ -46,6 +47,7 @@ def start(notebook: str, namespace: dict[str, Any]) -> Any:
     parameters.check_names(injected)
     checked = parameters.validate(notebook, given)
     _log_to_output()
+    pd.set_option("display.max_colwidth", None, "display.float_format", "{:.4g}".format)
     seed = getattr(checked, "seed", 0)
     random.seed(seed)
     np.random.seed(seed)  # imgaug and Keras derive some of their generators from it

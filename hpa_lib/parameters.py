@@ -37,7 +37,7 @@ class DataParameters(Parameters):
         256, ge=64, le=4096, description="height and width of synthetic images in pixels"
     )
     image_size: int = Field(
-        96, ge=75, le=3072, description="height and width of the network input in pixels"
+        75, ge=75, le=3072, description="height and width of the network input in pixels"
     )
     composition: Literal["composite", "rgby"] = Field(
         "rgby", description="composite: the study's three channels; rgby: all four"
@@ -76,14 +76,14 @@ class TrainParameters(DataParameters):
     augmentation: Literal["study", "none"] = Field(
         "study", description="study: one flip or quarter turn an image; none: no change"
     )
-    stage1_epochs: int = Field(3, ge=0, description="epochs of stage 1")
+    stage1_epochs: int = Field(4, ge=0, description="epochs of stage 1")
     stage1_learning_rate: float = Field(
         1.0e-3, gt=0, le=1, description="learning rate of Adam in stage 1"
     )
     stage1_freeze: bool = Field(
         False, description="keep the backbone's weights as they are in stage 1"
     )
-    stage2_epochs: int = Field(3, ge=0, description="epochs of stage 2, all weights trainable")
+    stage2_epochs: int = Field(4, ge=0, description="epochs of stage 2, all weights trainable")
     stage2_learning_rate: float = Field(
         1.0e-4, gt=0, le=1, description="learning rate of Adam in stage 2"
     )

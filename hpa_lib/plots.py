@@ -26,6 +26,9 @@ WIDTH = 9.0
 COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's colours for lines and bars, which stay apart under colour blindness."""
 
+# Characters of an 8-point title that fit side by side into a figure.
+_TITLE_CHARACTERS = 135
+
 _STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -184,7 +187,7 @@ def image_grid(
 
     Args:
         pictures: Arrays of shape (height, width, 3), uint8 or float from 0 to 1.
-        titles: One title an image.
+        titles: One title an image; cut where it is wider than the image.
         columns: Images in a row.
         caption: What the images are.
     """
@@ -196,7 +199,7 @@ def image_grid(
         panel.axis("off")
     for panel, picture, title in zip(panels, pictures, titles, strict=False):
         panel.imshow(picture)
-        panel.set_title(title, fontsize=8)
+        panel.set_title(_shortened(title, _TITLE_CHARACTERS // columns), fontsize=8)
     alt = f"{len(pictures)} images in {rows} rows of {columns}: {caption}"
     return Picture(figure, alt, caption, photograph=True)
 
@@ -328,31 +331,33 @@ def per_class_f1(tables: dict[str, pd.DataFrame]) -> Picture:
 
 
 def intervals(table: pd.DataFrame, label: str) -> Picture:
-    """Points with intervals.
+    """Points with intervals, a line for each name, the series of a line close together.
 
     Args:
-        table: One row a point; columns name, estimate, low, high, and optionally series.
+        table: One row a point; columns name, series, estimate, low, high.
         label: What the horizontal axis shows.
     """
-    figure, axes = _figure(height=1.0 + 0.36 * len(table))
-    series = table["series"] if "series" in table else pd.Series("", index=table.index)
-    for colour, (name, rows) in zip(COLOURS, table.groupby(series, sort=False), strict=False):
-        position = table.index.get_indexer(rows.index)
+    names, series = table["name"].unique(), table["series"].unique()
+    figure, axes = _figure(height=1.2 + 0.2 * len(table) + 0.2 * len(series))
+    for number, (colour, marker, one) in enumerate(zip(COLOURS, "osD^vP", series, strict=False)):
+        rows = table[table["series"] == one]
+        shift = 0.6 * ((number + 0.5) / len(series) - 0.5)
+        position = pd.Index(names).get_indexer(rows["name"]) + shift
         spread = np.stack([rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]])
         axes.errorbar(
-            rows["estimate"], position, xerr=np.maximum(spread, 0), fmt="o", color=colour,
-            capsize=3, label=name,
+            rows["estimate"], position, xerr=np.maximum(spread, 0), fmt=marker, color=colour,
+            capsize=3, label=one,
         )  # fmt: skip
-    axes.set_yticks(np.arange(len(table)), table["name"])
+    axes.set_yticks(np.arange(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel(label)
     if table["low"].min() < 0:
         axes.axvline(0, color="#444444", linewidth=1)
-    if series.nunique() > 1:
-        axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    if len(series) > 1:
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     values = "; ".join(
-        f"{row.name} {row.estimate:.3f} ({row.low:.3f} to {row.high:.3f})"
-        for row in table.drop(columns="series", errors="ignore").itertuples(index=False, name="Row")
+        f"{row.name}, {row.series}: {row.estimate:.3f} ({row.low:.3f} to {row.high:.3f})"
+        for row in table.itertuples(index=False, name="Row")
     )
     return Picture(figure, f"Points with intervals, {label}: {values}.", label, table)
 
@@ -391,6 +396,10 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         return figure, figure.subplots()
+
+
+def _shortened(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1].rstrip(", ") + "…"
 
 
 def _horizontal_bars(axes: Axes, values: pd.Series) -> None:

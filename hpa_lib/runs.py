@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 METRICS = "metrics.json"
 
 # Modules that start things or render them.
-_WITHOUT_INFLUENCE = ("cli", "doctor", "execution", "reports")
+_WITHOUT_INFLUENCE = re.compile(r"cli|doctor|execution|report.*")
 _REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn")
 
 
@@ -231,7 +231,7 @@ def code_digest() -> str:
         *(
             part
             for path in modules
-            if path.stem not in _WITHOUT_INFLUENCE
+            if not _WITHOUT_INFLUENCE.fullmatch(path.stem)
             for part in (path.name.encode(), path.read_bytes())
         )
     )

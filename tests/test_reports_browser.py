@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import cv2
 import pytest
-from test_reports import code, png_output, write_run
+from report_site import code, png_output, write_run
 
 from hpa_lib import reports
 
@@ -173,6 +173,25 @@ def test_two_runs_are_compared(site, use):
         True,
         "No differences",
     ]
+
+
+def test_the_name_of_a_run_stands_on_one_line(site, use):
+    seen = use(
+        site / "index.html",
+        """
+        const link = document.querySelector("#runs tbody th a");
+        const cell = link.parentElement;
+        const height = (text) => {
+            link.textContent = text;
+            return cell.clientHeight;
+        };
+        const long = "a-name-of-many-parts-".repeat(20);
+        return [height("quick-2_train_resnet-edc93253") === height("a"),
+            height(long) === height("a"), cell.title.startsWith("<script>"),
+            height(long) && cell.clientWidth < cell.closest("div").clientWidth];
+        """,
+    )
+    assert seen == [True, True, True, True]
 
 
 def test_names_of_runs_stay_text(site, use):

@@ -1,0 +1,92 @@
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from hpa_lib import dataset as datasets
+from hpa_lib import labels
+from hpa_lib.images import CHANNELS, channel_file
+
+# Times vary with whatever else the machine does.
+settings.register_profile("hpa", deadline=None)
+settings.load_profile("hpa")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch, tmp_path_factory):
+    """Data, runs and reports of a test lie in a folder of its own."""
+    folder = tmp_path_factory.mktemp("hpa")
+    for name in ("data", "runs", "reports"):
+        monkeypatch.setenv(f"HPA_{name.upper()}", str(folder / name))
+
+
+@pytest.fixture(scope="session")
+def real_images():
+    """The folder of real images in the Kaggle layout, which isn't part of the project."""
+    folder = os.environ.get("HPA_REAL_IMAGES")
+    if not folder:
+        pytest.skip("HPA_REAL_IMAGES doesn't name a folder of real images")
+    return Path(folder)
+
+
+def _write(folder, *, samples=24, size=20, seed=0, label_sets=None):
+    random = np.random.default_rng(seed)
+    if label_sets is None:
+        label_sets = [(row % 28, 27 - row % 7) for row in range(samples)]
+    (folder / "train").mkdir(parents=True)
+    lines = ["Id,Target"]
+    for row, indices in enumerate(label_sets):
+        lines.append(f"sample-{row:02},{labels.format_target(set(indices))}")
+        for channel in CHANNELS:
+            path = channel_file(folder / "train", f"sample-{row:02}", channel)
+            assert cv2.imwrite(str(path), random.integers(0, 256, (size, size), dtype=np.uint8))
+    (folder / "train.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_dataset():
+    """Function that writes a folder in the Kaggle layout with random pixels."""
+    return _write
+
+
+@pytest.fixture
+def tiny_dataset(tmp_path):
+    """A folder in the Kaggle layout: 24 samples of 20×20 random pixels, for a test to spoil."""
+    return _write(tmp_path / "tiny")
+
+
+@pytest.fixture
+def tiny(tiny_dataset):
+    """The tiny dataset, opened."""
+    return datasets.load(tiny_dataset)
+
+
+@pytest.fixture(scope="session")
+def labelled():
+    """Function that makes a dataset of label sets, without image files."""
+
+    def dataset(label_sets, name="labelled", fingerprint="f" * 64):
+        ids = tuple(f"sample-{row}" for row in range(len(label_sets)))
+        return datasets.Dataset(name, Path("nowhere"), ids, tuple(label_sets), fingerprint)
+
+    return dataset
+
+
+class ArraySource:
+    """Images of an array, as `feed.ImageSource` gives them."""
+
+    def __init__(self, pixels):
+        self.shape, self.dtype, self._pixels = pixels.shape[1:], pixels.dtype, pixels
+
+    def __getitem__(self, rows):
+        return self._pixels[rows]
+
+
+@pytest.fixture(scope="session")
+def array_source():
+    """Makes a source of images from an array of shape (samples, height, width, channels)."""
+    return ArraySource

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from hpa_lib import augment
+
+EXACT = {
+    "horizontal flip": lambda image: image[:, ::-1],
+    "vertical flip": lambda image: image[::-1],
+    "rotation by 180°": lambda image: image[::-1, ::-1],
+    "rotation by 270°": lambda image: np.rot90(image, 1),
+    "rotation by 90°": lambda image: np.rot90(image, -1),
+}
+
+
+def random_images(count, size, channels=3, dtype=np.uint8):
+    values = np.random.default_rng(size).random((count, size, size, channels))
+    return (values * 255).astype(dtype)
+
+
+def outcome(image, augmented):
+    """Name of the operation that turns one image into the other."""
+    found = [
+        name for name, operation in EXACT.items() if np.array_equal(operation(image), augmented)
+    ]
+    assert len(found) == 1, "neither a flip nor a quarter turn"
+    return found[0]
+
+
+def test_the_five_operations_of_the_study():
+    assert set(augment.OPERATIONS) == set(EXACT)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("size", [4, 5, 75, 96])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("name", EXACT)
+def test_operation_moves_pixels_without_changing_them(name, size, channels, dtype):
+    image = random_images(1, size, channels, dtype)[0]
+    augmented = augment.OPERATIONS[name].augment_image(image)
+    assert augmented.dtype == dtype
+    np.testing.assert_array_equal(augmented, EXACT[name](image))
+
+
+def test_rotation_by_90_degrees_is_clockwise():
+    image = np.zeros((3, 3, 1), np.uint8)
+    image[0, 0] = 1  # top left …
+    turned = augment.OPERATIONS["rotation by 90°"].augment_image(image)
+    assert turned[0, 2] == 1  # … becomes top right
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_policy_gives_each_of_the_five_equally_often_and_never_the_image_itself(dtype):
+    batch = random_images(2000, 4, dtype=dtype)
+    augmented = augment.augment_batch(batch, "study", seed=0)
+    assert augmented.shape == batch.shape
+    assert augmented.dtype == dtype
+    outcomes = [outcome(*pair) for pair in zip(batch, augmented, strict=True)]
+    counts = {name: outcomes.count(name) for name in EXACT}
+    # 400 expected; five standard deviations are 5 × √(2000 × 1/5 × 4/5) = 89.
+    assert all(abs(count - 400) < 90 for count in counts.values()), counts
+
+
+def test_policy_draws_anew_for_each_image_of_a_batch():
+    batch = np.repeat(random_images(1, 6), 50, axis=0)
+    augmented = augment.augment_batch(batch, "study", seed=0)
+    assert len(np.unique(augmented, axis=0)) == 5
+
+
+def test_policy_repeats_by_seed_and_differs_between_seeds():
+    batch = random_images(20, 6)
+    first = augment.augment_batch(batch, "study", seed=7)
+    np.random.default_rng().random()
+    np.random.random(3)  # the global generator has no influence
+    augment.augment_batch(batch, "study", seed=8)
+    np.testing.assert_array_equal(augment.augment_batch(batch, "study", seed=7), first)
+    assert (augment.augment_batch(batch, "study", seed=8) != first).any()
+
+
+def test_policy_leaves_the_batch_it_was_given_alone():
+    batch = random_images(8, 6)
+    kept = batch.copy()
+    augment.augment_batch(batch, "study", seed=0)
+    np.testing.assert_array_equal(batch, kept)
+
+
+def test_no_policy_changes_nothing():
+    batch = random_images(3, 6)
+    np.testing.assert_array_equal(augment.augment_batch(batch, "none", seed=0), batch)
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1, 2**32 - 1])
+def test_policy_takes_every_32_bit_seed(seed):
+    augment.augment_batch(random_images(1, 4), "study", seed=seed)

@@ -1,0 +1,200 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from hpa_lib import cli, doctor, embedded, execution, parameters, paths, runs
+from hpa_lib.notebook import RUN_METADATA_KEY
+
+
+def hpa(capsys, *arguments):
+    """Exit status, standard output and standard error of a command."""
+    status = cli.main([str(argument) for argument in arguments])
+    return status, *capsys.readouterr()
+
+
+def test_command_is_installed_and_explains_itself():
+    program = Path(sys.executable).with_name("hpa")
+    result = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0
+    assert all(name in result.stdout for name in ("doctor", "data", "execute", "publish"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"], ["dacotr"], ["execute", "5_more"]])
+def test_wrong_usage_is_told_with_status_2(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: hpa" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("level", "status"), [("ok", 0), ("note", 0), ("error", 1)])
+def test_doctor_fails_on_errors_alone(capsys, monkeypatch, level, status):
+    finding = doctor.Finding("Disk", level, "1 GiB free", "Free some.")
+    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("Python", "ok", "3"), finding])
+    found, output, _ = hpa(capsys, "doctor")
+    assert found == status
+    assert f"{level:5}  Disk: 1 GiB free\n       → Free some.\n" in output
+    found, output, _ = hpa(capsys, "doctor", "--json")
+    assert found == status
+    assert json.loads(output)[1] == vars(finding)
+
+
+def test_check_of_a_sound_dataset(capsys, tiny):
+    status, output, _ = hpa(capsys, "data", "check", tiny.folder)
+    assert status == 0
+    assert json.loads(output) == tiny.description()
+
+
+def test_check_finds_damage_inside_a_file(capsys, tiny_dataset):
+    path = tiny_dataset / "train" / "sample-07_green.png"
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"spoilt" + content[106:])
+    status, output, error = hpa(capsys, "data", "check", tiny_dataset)
+    assert (status, output) == (2, "")
+    assert f"hpa: Image {path} can't be decoded" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("damage", ["folder", "table", "image", "label"])
+def test_check_names_file_value_and_remedy(capsys, tiny_dataset, damage):
+    table, image = tiny_dataset / "train.csv", tiny_dataset / "train" / "sample-00_red.png"
+    if damage == "image":
+        image.unlink()
+    elif damage == "table":
+        table.unlink()
+    elif damage == "label":
+        table.write_text("Id,Target\nsample-00,28\n")
+    folder = tiny_dataset / "absent" if damage == "folder" else tiny_dataset
+    named = {"folder": folder, "table": table, "image": image, "label": table}[damage]
+    status, _, error = hpa(capsys, "data", "check", folder)
+    assert status == 2
+    problem, remedy = error.rstrip().split("\n")
+    assert problem.startswith("hpa: ")
+    assert str(named) in problem
+    assert remedy.startswith("     ")
+    assert remedy.endswith(".")
+
+
+def test_synth_writes_a_dataset_that_check_accepts(capsys, tmp_path):
+    folder = tmp_path / "synthetic"
+    options = ("--samples", 20, "--size", 64, "--seed", 3, "--workers", 1)
+    status, output, _ = hpa(capsys, "data", "synth", folder, *options)
+    assert status == 0
+    assert output.strip() == str(folder)
+    status, output, _ = hpa(capsys, "data", "check", folder)
+    assert status == 0
+    assert json.loads(output)["samples"] == 20
+
+
+def test_embedded_prints_where_the_dataset_lies(capsys, monkeypatch):
+    monkeypatch.setattr(embedded, "write_embedded", lambda samples, size: f"{samples}/{size}")
+    assert hpa(capsys, "data", "embedded", "--samples", 20)[1] == "20/256\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("epochs", "3", "Parameter epochs is unknown"),
+        ("stage1_epochs", "many", "Parameter stage1_epochs received 'many' (str)"),
+        ("stage1_learning_rate", "1e-3", "Parameter stage1_learning_rate received '1e-3' (str)"),
+        ("data", "[a", "Parameter data received '[a'"),
+    ],
+)
+def test_execute_refuses_a_bad_parameter_before_a_kernel_starts(
+    capsys, monkeypatch, tmp_path, name, value, problem
+):
+    def refuse(*_, **__):
+        raise AssertionError("a kernel was started")
+
+    monkeypatch.setattr(execution.papermill, "execute_notebook", refuse)
+    output = tmp_path / "out.ipynb"
+    status, _, error = hpa(
+        capsys, "execute", "2_train_resnet", "--output", output, "-p", name, value
+    )
+    assert status == 2
+    assert error.startswith(f"hpa: {problem}")
+    assert len(error.rstrip().split("\n")) == 2
+    assert not output.exists()
+
+
+def test_execute_refuses_a_missing_preset(capsys, tmp_path):
+    status, _, error = hpa(capsys, "execute", "1_explore", "--preset", tmp_path / "fast.yaml")
+    assert status == 2
+    assert "fast.yaml can't be read" in error
+    assert "quick" in error
+
+
+def test_execute_passes_declared_parameters_and_prints_the_run_folder(
+    capsys, monkeypatch, tmp_path
+):
+    asked = {}
+
+    def recorded(notebook, output, preset, overrides):
+        asked.update(notebook=notebook, output=output, preset=preset, overrides=overrides)
+        return tmp_path / "run"
+
+    monkeypatch.setattr(execution, "execute", recorded)
+    status, output, _ = hpa(
+        capsys, "execute", "1_explore", "-p", "seed", "3", "-p", "data", "a b", "-p", "preset", "x"
+    )
+    assert (status, output) == (0, f"{tmp_path / 'run'}\n")
+    assert asked == {
+        "notebook": "1_explore", "output": Path("out.ipynb"), "preset": None,
+        "overrides": {"seed": 3, "data": "a b", "preset": "x"},
+    }  # fmt: skip
+
+
+def test_interruption_ends_with_status_130(capsys, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "examine", interrupt)
+    status, _, error = hpa(capsys, "doctor")
+    assert status == 130
+    assert "interrupted" in error
+
+
+def executed_notebook(path, run_name):
+    metadata = {RUN_METADATA_KEY: run_name}
+    output = nbformat.v4.new_output("display_data", {"text/plain": "x"}, metadata=metadata)
+    cell = nbformat.v4.new_code_cell("1", outputs=[output])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    return path
+
+
+def test_publish_without_any_run_writes_an_index(capsys):
+    status, output, _ = hpa(capsys, "publish")
+    assert status == 0
+    index = paths.reports_folder() / "index.html"
+    assert index.is_file()
+    assert str(index) in output
+
+
+def test_publish_keeps_an_executed_notebook_with_its_run(capsys, tmp_path):
+    run = runs.Run("1_explore", parameters.validate("1_explore", {}), "Explore")
+    executed = executed_notebook(tmp_path / "out.ipynb", run.name)
+    status, output, _ = hpa(capsys, "publish", executed)
+    assert status == 0
+    assert output.startswith("1 pages written")
+    assert (run.folder / execution.EXECUTED).read_text() == executed.read_text()
+    assert (paths.reports_folder() / run.name / "index.html").is_file()
+
+
+def test_publish_refuses_a_notebook_without_a_run(capsys, tmp_path):
+    executed = executed_notebook(tmp_path / "out.ipynb", "gone")
+    status, _, error = hpa(capsys, "publish", executed)
+    assert status == 2
+    assert f"hpa: {executed} belongs to no run" in error
+
+
+@pytest.mark.parametrize("content", ["text", "[]", '{"a": 1}'])
+def test_publish_refuses_a_file_that_is_no_notebook(capsys, tmp_path, content):
+    path = tmp_path / "out.ipynb"
+    path.write_text(content)
+    status, _, error = hpa(capsys, "publish", path)
+    assert status == 2
+    assert f"hpa: {path} isn't a notebook" in error

@@ -1,0 +1,259 @@
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from hpa_lib import feed, inference, models, training
+from hpa_lib.errors import HpaError
+
+PARAMETERS = {
+    "InceptionResNetV2": {
+        "image": 0,
+        "scale_to_unit": 0,
+        "input_normalization": 12,
+        "backbone": 54_336_736,
+        "reduce_channels": 196_736,
+        "flatten": 0,
+        "dropout_features": 0,
+        "hidden": 4_194_816,
+        "dropout_hidden": 0,
+        "probabilities": 14_364,
+        "all layers": 58_742_664,
+    },
+    "VGG16": {
+        "image": 0,
+        "scale_to_unit": 0,
+        "input_normalization": 12,
+        "backbone": 14_714_688,
+        "reduce_channels": 65_664,
+        "flatten": 0,
+        "dropout_features": 0,
+        "hidden": 5_308_928,
+        "dropout_hidden": 0,
+        "probabilities": 14_364,
+        "all layers": 20_103_656,
+    },
+}
+
+HEAD = ("reduce_channels", "hidden", "probabilities")
+
+
+@pytest.fixture(scope="module")
+def inception_resnet():
+    return models.build("InceptionResNetV2", 299)
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    return models.build("VGG16", 299)
+
+
+@pytest.fixture(scope="module")
+def small_vgg():
+    return models.build("VGG16", 75)
+
+
+@pytest.mark.parametrize(
+    ("name", "fixture"), [("InceptionResNetV2", "inception_resnet"), ("VGG16", "vgg")]
+)
+def test_parameters_are_the_study_s_layer_by_layer(name, fixture, request):
+    model = request.getfixturevalue(fixture)
+    table = models.layer_table(model)
+    assert table["parameters"].to_dict() == PARAMETERS[name]
+    counted = {layer.name: layer.count_params() for layer in model.layers}
+    assert {**counted, "all layers": sum(counted.values())} == PARAMETERS[name]
+    assert model.count_params() == PARAMETERS[name]["all layers"]
+
+
+def test_frozen_backbone_leaves_the_study_s_other_parameters_trainable(inception_resnet):
+    def trainable():
+        return sum(int(np.prod(weight.shape)) for weight in inception_resnet.trainable_weights)
+
+    models.freeze_backbone(inception_resnet, True)
+    assert trainable() == 6 + 196_736 + 4_194_816 + 14_364  # 6 of 12: scale and offset
+    models.freeze_backbone(inception_resnet, False)
+    assert trainable() == 58_682_114  # as the study's model summary says of its stage 1
+
+
+def test_layers_are_the_study_s(vgg):
+    head = [(layer.name, type(layer).__name__) for layer in vgg.layers]
+    assert head == [
+        ("image", "InputLayer"),
+        ("scale_to_unit", "Rescaling"),
+        ("input_normalization", "BatchNormalization"),
+        ("backbone", "Functional"),
+        ("reduce_channels", "Conv2D"),
+        ("flatten", "Flatten"),
+        ("dropout_features", "Dropout"),
+        ("hidden", "Dense"),
+        ("dropout_hidden", "Dropout"),
+        ("probabilities", "Dense"),
+    ]
+    assert vgg.get_layer("scale_to_unit").scale == 1 / 255
+    assert vgg.get_layer("reduce_channels").kernel_size == (1, 1)
+    activations = {name: vgg.get_layer(name).activation.__name__ for name in HEAD}
+    assert activations == {"reduce_channels": "relu", "hidden": "relu", "probabilities": "sigmoid"}
+    assert vgg.get_layer("dropout_features").rate == vgg.get_layer("dropout_hidden").rate == 0.5
+
+
+def test_maps_images_to_28_probabilities(small_vgg):
+    images = np.random.default_rng(0).random((3, 75, 75, 3), np.float32) * 255
+    probabilities = np.array(small_vgg(images, training=False))
+    assert probabilities.shape == (3, 28)
+    assert probabilities.dtype == np.float32
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+
+
+def test_four_channels():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras remarks that VGG16 usually has three
+        assert models.build("VGG16", 75, channels=4).input_shape == (None, 75, 75, 4)
+
+
+def test_training_leaves_a_frozen_backbone_alone_and_moves_a_free_one(
+    small_vgg, array_source, tmp_path
+):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 75, 75, 3), np.uint8)
+    truth = np.eye(8, 28, dtype=np.uint8)
+    source = array_source(pixels)
+    batches = feed.TrainingFeed(source, truth, np.arange(8), batch_size=4)
+    validation = training.Validation(source, truth[:2], np.arange(2), 2)
+    predictor = inference.Predictor(small_vgg)
+    trainer = training.Trainer(small_vgg, batches, validation, predictor, tmp_path)
+
+    def weights():
+        backbone = small_vgg.get_layer("backbone").get_weights()
+        return backbone, [small_vgg.get_layer(name).get_weights()[0] for name in HEAD]
+
+    backbone, head = weights()
+    trainer.run(training.Stage("stage 1", 1, 1e-3, freeze_backbone=True))
+    frozen_backbone, trained_head = weights()
+    for before, after in zip(backbone, frozen_backbone, strict=True):
+        np.testing.assert_array_equal(after, before)
+    assert all((after != before).any() for before, after in zip(head, trained_head, strict=True))
+
+    trainer.run(training.Stage("stage 2", 1, 1e-3, freeze_backbone=False))
+    moved = [(after != before).any() for before, after in zip(backbone, weights()[0], strict=True)]
+    assert all(moved)
+
+
+def test_frozen_batch_normalization_keeps_its_moving_statistics(inception_resnet):
+    """A frozen backbone runs in inference mode even while the network trains."""
+    images = np.random.default_rng(0).random((2, 299, 299, 3), np.float32)
+    statistics = [
+        layer.moving_mean
+        for layer in inception_resnet.get_layer("backbone").layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    before = [mean.numpy() for mean in statistics]
+    models.freeze_backbone(inception_resnet, True)
+    inception_resnet(images, training=True)
+    for mean, kept in zip(statistics, before, strict=True):
+        np.testing.assert_array_equal(mean.numpy(), kept)
+    models.freeze_backbone(inception_resnet, False)
+    inception_resnet(images, training=True)
+    assert all((mean.numpy() != kept).any() for mean, kept in zip(statistics, before, strict=True))
+
+
+def test_unknown_backbone():
+    with pytest.raises(HpaError, match=r"'ResNet50' is unknown.*InceptionResNetV2, VGG16"):
+        models.build("ResNet50", 75)
+
+
+def test_weights_that_can_not_be_downloaded(monkeypatch, tmp_path):
+    address = "https://example.org/vgg16_notop.h5"
+
+    def offline(**_):
+        raise Exception(f"URL fetch failure on {address}: None -- [Errno -2] Name unknown")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setitem(models.BACKBONES, "VGG16", offline)
+    with pytest.raises(HpaError) as caught:
+        models.build("VGG16", 75, weights="imagenet")
+    assert "VGG16 (parameter weights)" in caught.value.problem
+    assert address in caught.value.problem
+    assert str(tmp_path / "models") in caught.value.remedy
+    assert "'none'" in caught.value.remedy
+
+
+def test_other_errors_of_a_constructor_are_not_taken_for_a_failed_download(monkeypatch):
+    def broken(**_):
+        raise Exception("something else")
+
+    monkeypatch.setitem(models.BACKBONES, "VGG16", broken)
+    with pytest.raises(Exception, match="something else") as caught:
+        models.build("VGG16", 75, weights="imagenet")
+    assert not isinstance(caught.value, HpaError)
+
+
+def test_imagenet_weights_are_asked_of_keras(monkeypatch):
+    asked = {}
+
+    def recorded(**options):
+        asked.update(options)
+        return keras.applications.VGG16(**{**options, "weights": None})
+
+    monkeypatch.setitem(models.BACKBONES, "VGG16", recorded)
+    models.build("VGG16", 75, weights="imagenet")
+    assert asked["weights"] == "imagenet"
+    assert asked["include_top"] is False
+
+
+def test_imagenet_weights_need_three_channels():
+    with pytest.raises(HpaError, match=r"weights is 'imagenet', but the input has 4 channels"):
+        models.build("VGG16", 75, channels=4, weights="imagenet")
+
+
+def test_weights_file_that_does_not_exist(tmp_path):
+    path = str(tmp_path / "absent.h5")
+    with pytest.raises(HpaError, match="neither 'imagenet', 'none' nor a file") as caught:
+        models.build("VGG16", 75, weights=path)
+    assert repr(path) in caught.value.problem
+
+
+@pytest.mark.parametrize("name", ["junk.h5", "junk.weights.h5", "junk.keras", "junk.txt"])
+def test_weights_file_that_holds_no_weights(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"no weights")
+    with pytest.raises(HpaError, match="don't fit VGG16") as caught:
+        models.build("VGG16", 75, weights=str(path))
+    assert str(path) in caught.value.problem
+
+
+def test_weights_file_of_another_network(tmp_path):
+    path = tmp_path / "dense.weights.h5"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save_weights(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # one clear error, and no warning for each layer
+        with pytest.raises(HpaError, match="don't fit VGG16") as caught:
+            models.build("VGG16", 75, weights=str(path))
+    assert str(path) in caught.value.problem
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_file_for_another_number_of_channels(small_vgg, tmp_path):
+    path = tmp_path / "rgb.weights.h5"
+    small_vgg.get_layer("backbone").save_weights(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras remarks that VGG16 usually has three
+        with pytest.raises(HpaError, match=r"don't fit VGG16 for input \(75, 75, 4\)"):
+            models.build("VGG16", 75, channels=4, weights=str(path))
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5"])
+def test_weights_file_is_loaded_into_the_backbone(small_vgg, tmp_path, ending):
+    backbone = small_vgg.get_layer("backbone")
+    path = tmp_path / f"backbone{ending}"
+    if ending == ".weights.h5":
+        backbone.save_weights(path)
+    else:
+        backbone.save(path)
+    loaded = models.build("VGG16", 75, weights=str(path)).get_layer("backbone")
+    for wanted, found in zip(backbone.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_weights_in_words():
+    described = [models.weights_description(name) for name in ("imagenet", "none", "/a/b.h5")]
+    assert described == ["ImageNet weights", "random initial weights", "weights of b.h5"]

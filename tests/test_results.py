@@ -1,0 +1,140 @@
+import copy
+
+import numpy as np
+import pytest
+
+from hpa_lib import labels, metrics, predictions, results, splits
+
+
+def results_of(opened, division, table):
+    return results.training_results("VGG16", opened, division, table, epoch=3, samples_seen=480)
+
+
+@pytest.fixture(scope="module")
+def opened(labelled):
+    random = np.random.default_rng(0)
+    share = np.r_[0.6, 0.5, np.full(26, 0.05)]
+    rows = random.random((120, 28)) < share
+    return labelled([tuple(np.flatnonzero(row).tolist()) for row in rows])
+
+
+@pytest.fixture(scope="module", params=splits.PROTOCOLS)
+def outcome(request, opened):
+    """Results and predictions of a network that is right, but for some noise."""
+    division = splits.split(opened, request.param)
+    random = np.random.default_rng(1)
+    parts = division.evaluation_parts
+    probability = {
+        name: (0.7 * opened.multi_hot[rows] + 0.3 * random.random((len(rows), 28))).astype("f4")
+        for name, rows in parts.items()
+    }
+    table = predictions.table(opened, parts, probability)
+    return results_of(opened, division, table), table, division
+
+
+@pytest.fixture
+def trained(outcome):
+    """The same, for a test to spoil."""
+    return copy.deepcopy(outcome)
+
+
+def test_report_scores_are_those_of_the_report_part(trained):
+    found, table, division = trained
+    truth, probability = predictions.arrays(table, "report")
+    assert found["report"]["0.5"] == metrics.summary(truth, probability, 0.5)
+    assert found["report"]["0.2"] == metrics.summary(truth, probability, 0.2)
+    assert (found["backbone"], found["epoch"], found["samples_seen"]) == ("VGG16", 3, 480)
+    assert (found["protocol"], found["split"]) == (division.protocol, division.fingerprint)
+
+
+def test_thresholds_are_tuned_where_there_is_a_part_for_it(trained):
+    found, _, division = trained
+    if division.protocol == "study":
+        assert found["threshold_rule"] == "0.5"
+        assert found["thresholds"] == [0.5] * 28
+        assert set(found["report"]) == {"0.5", "0.2"}
+    else:
+        assert found["threshold_rule"] == "global"
+        assert set(found["report"]) == {"0.5", "0.2", "global"}
+        assert len(set(found["thresholds"])) == 1
+        # Probabilities of present classes exceed 0.7, the others stay below 0.3.
+        assert 0.25 < found["thresholds"][0] < 0.75
+        assert found["report"]["global"]["exact_match"] > 0.95
+
+
+def test_tuning_looks_at_the_threshold_part_alone(opened):
+    division = splits.stratified_split(opened)
+    parts = division.evaluation_parts
+    probability = {
+        name: np.where(opened.multi_hot[rows], 0.9, 0.1).astype("f4")
+        for name, rows in parts.items()
+    }
+    tuned = results_of(opened, division, predictions.table(opened, parts, probability))
+    for name in ("report", "validation", "shown"):
+        probability[name] = 1 - probability[name]
+    again = results_of(opened, division, predictions.table(opened, parts, probability))
+    assert again["thresholds"] == tuned["thresholds"]
+    assert again["report"]["global"]["macro_f1"] < tuned["report"]["global"]["macro_f1"]
+
+
+def test_headline_is_the_report_part_by_the_rule_in_use(trained):
+    found, _, _ = trained
+    scores = found["report"][found["threshold_rule"]]
+    assert found["headline"] == {
+        "Macro F1": scores["macro_f1"],
+        "Micro F1": scores["micro_f1"],
+        "Macro average precision": scores["macro_average_precision"],
+        "Binary accuracy": scores["binary_accuracy"],
+    }
+
+
+def test_trivial_predictor_knows_training_labels_only(trained, opened):
+    found, table, division = trained
+    truth, _ = predictions.arrays(table, "report")
+    constant = np.array(found["trivial"]["probability"])
+    repeated = np.tile(constant, (len(truth), 1))
+    assert found["trivial"]["report"] == metrics.summary(truth, repeated, 0.5)
+    counts = opened.multi_hot[division.parts["training"]].sum(axis=0)
+    assert not constant[counts == 0].any() or found["trivial"]["name"] == "everything"
+
+
+def test_score_table_has_a_column_a_rule_and_readable_names(trained):
+    found, _, _ = trained
+    table = results.score_table(found)
+    assert list(table.columns[:-1]) == [f"threshold {rule}" for rule in found["report"]]
+    assert table.columns[-1] == f"trivial: {found['trivial']['name']}"
+    name = metrics.READABLE_NAMES["macro_f1"]
+    assert table.loc[name, "threshold 0.5"] == found["report"]["0.5"]["macro_f1"]
+    assert "samples" not in table.index
+
+
+@pytest.mark.parametrize(
+    ("network", "relation"), [(0.31, " above the 0.300"), (0.3, "not above the 0.300")]
+)
+def test_verdict_is_computed(trained, network, relation):
+    found, table, _ = trained
+    found["headline"]["Macro F1"] = network
+    found["trivial"]["report"]["macro_f1"] = 0.3
+    sentence = results.verdict(found)
+    assert relation in sentence
+    assert f"{(table['part'] == 'report').sum()} samples of the report part" in sentence
+    assert f"VGG16 reaches a macro F1 of {network:.3f}" in sentence
+
+
+def test_check_passes_what_is_sound(trained):
+    found, table, division = trained
+    results.check(found, table, division)
+
+
+@pytest.mark.parametrize("spoilt", [np.nan, -0.1, 1.5])
+def test_check_refuses_what_is_no_probability(trained, spoilt):
+    found, table, division = trained
+    table.loc[0, labels.CLASS_NAMES[5]] = spoilt
+    with pytest.raises(AssertionError):
+        results.check(found, table, division)
+
+
+def test_check_refuses_a_missing_row(trained):
+    found, table, division = trained
+    with pytest.raises(AssertionError):
+        results.check(found, table.iloc[1:], division)

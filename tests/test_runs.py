@@ -1,0 +1,262 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpa_lib import files, parameters, paths, runs
+from hpa_lib.errors import HpaError
+
+DATASET = {"name": "tiny", "samples": 24, "fingerprint": "a" * 64}
+code_digest = runs.code_digest
+
+
+@pytest.fixture(autouse=True)
+def same_code(monkeypatch):
+    """Someone may edit the library while its tests run."""
+    monkeypatch.setattr(runs, "code_digest", lambda: "c" * 64)
+
+
+def open_run(notebook="2_train_resnet", dataset=DATASET, inputs=(), **values):
+    checked = parameters.validate(notebook, {"preset": "smoke", **values})
+    return runs.Run(notebook, checked, "Title", dataset, inputs)
+
+
+def finished(backbone="VGG16", **options):
+    run = open_run(**options)
+    run.write_metrics({"backbone": backbone})
+    run.finish()
+    return run
+
+
+def edit(run, **entries):
+    path = run.folder / runs.MANIFEST
+    files.write_json(path, files.read_json(path) | entries)
+
+
+def ended_process():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_manifest_says_what_the_result_depends_on():
+    run = open_run(seed=7, inputs=("other",))
+    manifest = runs.read_manifest(run.folder)
+    assert run.folder == paths.runs_folder() / run.name
+    wanted = {
+        "run": run.name, "notebook": "2_train_resnet", "title": "Title", "preset": "smoke",
+        "status": "running", "seed": 7, "dataset": DATASET, "inputs": ["other"],
+        "process": os.getpid(), "finished": None, "seconds": None,
+    }  # fmt: skip
+    assert {name: manifest[name] for name in wanted} == wanted
+    assert manifest["parameters"]["seed"] == 7
+    assert manifest["packages"]["numpy"] == np.__version__
+    assert len(manifest["code_digest"]) == 64
+    assert {"commit", "dirty", "python", "device", "started", "host"} <= set(manifest)
+    assert str(run.folder / "params.yaml").endswith(manifest["command"].split()[-1])
+    assert not any(str(paths.PROJECT_ROOT) in str(value) for value in manifest.values())
+
+
+def test_manifest_holds_what_the_preset_sets_beside_what_was_given():
+    manifest = runs.read_manifest(open_run(image_size=80).folder)
+    assert manifest["preset_parameters"]["image_size"] == 75
+    assert manifest["parameters"]["image_size"] == 80
+
+
+def test_parameters_can_be_read_back():
+    run = open_run(seed=7, stage1_learning_rate=0.002)
+    values = parameters.read_preset(run.folder / "params.yaml")
+    assert parameters.validate("2_train_resnet", values) == run.parameters
+
+
+def test_name_tells_preset_and_notebook():
+    assert open_run().name.startswith("smoke-2_train_resnet-")
+    assert open_run(preset="my/own: preset").name.startswith("my-own-preset-2_train_resnet-")
+    assert open_run(preset="../..").folder.parent == paths.runs_folder()
+
+
+def test_name_depends_on_everything_that_the_result_depends_on(monkeypatch):
+    other_dataset = DATASET | {"fingerprint": "b" * 64}
+    names = {
+        finished().name,
+        finished(seed=1).name,
+        finished(stage1_learning_rate=0.002).name,
+        finished(dataset=other_dataset).name,
+        finished(inputs=("run",)).name,
+    }
+    monkeypatch.setattr(runs, "code_digest", lambda: "other code")
+    names.add(finished().name)
+    assert len(names) == 6
+    assert not any(name.endswith("-2") for name in names)
+
+
+def test_name_depends_neither_on_the_place_nor_on_the_preset_s_name():
+    digest = open_run().name[-8:]
+    assert open_run(data="/elsewhere").name[-8:] == digest
+    assert open_run(preset="quick").name[-8:] == digest
+
+
+def test_finished_run_is_never_written_to_again():
+    first = finished()
+    kept = {path.name: path.read_bytes() for path in first.folder.iterdir()}
+    second, third = finished(), finished()
+    assert second.name == f"{first.name}-2"
+    assert third.name == f"{first.name}-3"
+    assert {path.name: path.read_bytes() for path in first.folder.iterdir()} == kept
+
+
+def test_failed_run_is_taken_up_from_the_start():
+    run = open_run()
+    (run.folder / "half.txt").write_text("half")
+    run.fail("ValueError: too bad")
+    manifest = runs.read_manifest(run.folder)
+    assert (manifest["status"], manifest["reason"]) == ("failed", "ValueError: too bad")
+    again = open_run()
+    assert again.name == run.name
+    assert not (again.folder / "half.txt").exists()
+    assert runs.read_manifest(again.folder)["reason"] is None
+
+
+def test_interrupted_run_is_taken_up():
+    run = open_run()
+    run.interrupt("Interrupted by the user.")
+    assert runs.read_manifest(run.folder)["status"] == "interrupted"
+    assert open_run().name == run.name
+
+
+def test_run_of_this_process_is_taken_up_when_its_cell_runs_again():
+    assert open_run().name == open_run().name
+
+
+def test_run_of_another_living_process_is_left_alone():
+    run = open_run()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        edit(run, process=process.pid)
+        assert runs.read_manifest(run.folder)["status"] == "running"
+        assert open_run().name == f"{run.name}-2"
+        process.communicate(b"\n")
+
+
+def test_run_whose_process_is_gone_counts_as_interrupted_and_is_taken_up():
+    run = open_run()
+    edit(run, process=ended_process())
+    manifest = runs.read_manifest(run.folder)
+    assert manifest["status"] == "interrupted"
+    assert "process ended" in manifest["reason"]
+    assert open_run().name == run.name
+
+
+def test_run_of_another_computer_is_taken_at_its_word():
+    run = open_run()
+    edit(run, process=ended_process(), host="elsewhere")
+    assert runs.read_manifest(run.folder)["status"] == "running"
+
+
+def test_settle_writes_down_who_is_gone():
+    run, alive, done = open_run(), open_run(seed=1), finished(seed=2)
+    edit(run, process=ended_process())
+    runs.settle(paths.runs_folder())
+    status = {
+        one.name: files.read_json(one.folder / runs.MANIFEST)["status"]
+        for one in (run, alive, done)
+    }
+    assert list(status.values()) == ["interrupted", "running", "complete"]
+
+
+def test_finish_records_the_end():
+    run = finished()
+    manifest = runs.read_manifest(run.folder)
+    assert run.status == manifest["status"] == "complete"
+    assert manifest["finished"] >= manifest["started"]
+    assert 0 <= manifest["seconds"] < 60
+
+
+def test_finish_without_metrics_is_refused():
+    run = open_run()
+    with pytest.raises(HpaError, match=r"has no metrics\.json"):
+        run.finish()
+    assert runs.read_manifest(run.folder)["status"] == "running"
+
+
+def test_figures_that_are_no_number_become_null():
+    run = open_run()
+    run.write_metrics({"f1": float("nan"), "list": [1.5, float("inf")], "deep": {0: (np.nan, 2)}})
+    assert files.read_json(run.folder / runs.METRICS) == {
+        "f1": None, "list": [1.5, None], "deep": {"0": [None, 2]},
+    }  # fmt: skip
+
+
+def test_tables_are_written_with_nine_digits():
+    run = open_run()
+    run.write_table("history", pd.DataFrame({"epoch": [1], "loss": [1 / 3], "stage": ["ä, b"]}))
+    text = (run.folder / "history.csv").read_text(encoding="utf-8")
+    assert text == 'epoch,loss,stage\n1,0.333333333,"ä, b"\n'
+
+
+def test_find_gives_the_newest_finished_run_of_the_backbone():
+    newest, oldest = finished(seed=1), finished(seed=2)
+    finished("InceptionResNetV2", seed=3)
+    open_run(seed=4)
+    edit(oldest, finished="2000-01-01T00:00:00.000+00:00")
+    assert runs.find("", "VGG16") == newest.folder
+
+
+def test_find_by_name_and_by_path(monkeypatch):
+    run = finished()
+    assert runs.find(run.name, "VGG16") == run.folder
+    assert runs.find(str(run.folder), "VGG16") == run.folder
+    monkeypatch.setenv("HPA_RUNS", "/elsewhere")
+    assert runs.find(str(run.folder), "VGG16") == run.folder
+
+
+def test_find_without_any_finished_run():
+    open_run()
+    with pytest.raises(HpaError, match="no finished VGG16 run") as caught:
+        runs.find("", "VGG16")
+    assert str(paths.runs_folder()) in caught.value.problem
+
+
+def test_find_refuses_a_folder_that_is_no_run():
+    with pytest.raises(HpaError, match="isn't a run folder"):
+        runs.find("absent", "VGG16")
+
+
+def test_find_refuses_an_unfinished_run():
+    run = open_run()
+    run.fail("boom")
+    with pytest.raises(HpaError, match="is failed, not complete"):
+        runs.find(run.name, "VGG16")
+
+
+def test_find_refuses_a_run_of_another_backbone():
+    run = finished("InceptionResNetV2")
+    with pytest.raises(HpaError, match="trained InceptionResNetV2, not VGG16") as caught:
+        runs.find(run.name, "VGG16")
+    assert str(run.folder) in caught.value.problem
+
+
+def test_preset_parameters_are_empty_without_such_a_preset():
+    assert runs.preset_parameters("smoke", "1_explore")["image_size"] == 75
+    assert runs.preset_parameters("nobody's", "1_explore") == {}
+    assert runs.preset_parameters("", "1_explore") == {}
+
+
+def test_code_digest_covers_what_a_result_depends_on(monkeypatch, tmp_path):
+    for path in paths.PROJECT_ROOT.glob("hpa_lib/*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
+    digest = code_digest()
+    (tmp_path / "cli.py").write_text("# a new help text\n")
+    assert code_digest() == digest
+    (tmp_path / "splits.py").write_text("# another split\n")
+    assert code_digest() != digest
+
+
+def test_data_label_tells_folders_of_one_name_apart(tmp_path):
+    one, other = runs.data_label(str(tmp_path / "a" / "hpa")), runs.data_label("/b/hpa")
+    assert one.startswith("hpa-")
+    assert other.startswith("hpa-")
+    assert one != other

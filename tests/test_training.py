@@ -1,0 +1,316 @@
+import logging
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hpa_lib import feed, inference, models, splits, study_metrics, training
+from hpa_lib.errors import HpaError
+from hpa_lib.parameters import TrainParameters, VggParameters
+
+SIZE = 12
+FIRST = training.Stage("stage 1", 1, 1e-3, freeze_backbone=True)
+SECOND = training.Stage("stage 2", 2, 1e-3, freeze_backbone=False)
+COLUMNS = [
+    "epoch", "stage", "learning_rate",
+    "loss", "binary_accuracy", "batch_averaged_f1",
+    "val_loss", "val_binary_accuracy", "val_batch_averaged_f1", "val_micro_f1", "val_macro_f1",
+]  # fmt: skip
+
+
+def toy_backbone(*, weights, include_top, input_shape, name):
+    """A convolution and a batch normalization in place of a deep backbone."""
+    assert weights is None
+    assert not include_top
+    inputs = keras.Input(input_shape)
+    features = keras.layers.Conv2D(4, 3, strides=4, activation="relu", name="toy_conv")(inputs)
+    normalized = keras.layers.BatchNormalization(name="toy_normalization")(features)
+    return keras.Model(inputs, normalized, name=name)
+
+
+class RecordingTrainer(training.Trainer):
+    """Keeps the network's weights after each epoch."""
+
+    def end_epoch(self, *arguments):
+        super().end_epoch(*arguments)
+        self.recorded = [*getattr(self, "recorded", []), self._model.get_weights()]
+
+
+@pytest.fixture(scope="module")
+def make_trainer(array_source):
+    """Function that makes a trainer of a toy network on 20 random images."""
+
+    def make(folder, seed=0):
+        training.prepare(seed, deterministic=True)
+        random = np.random.default_rng(5)
+        pixels = random.integers(0, 256, (20, SIZE, SIZE, 3)).astype(np.float32)
+        truth = (random.random((20, 28)) < 0.2).astype(np.uint8)
+        source = array_source(pixels)
+        model = models.build("Toy", SIZE)
+        batches = feed.TrainingFeed(
+            source, truth, np.arange(14), batch_size=4, policy="study", seed=seed
+        )
+        validation = training.Validation(source, truth[14:], np.arange(14, 20), 4)
+        predictor = inference.Predictor(model)
+        made = RecordingTrainer(model, batches, validation, predictor, folder)
+        made.model, made.predictor, made.validation = model, predictor, validation
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.BACKBONES, "Toy", toy_backbone)
+        yield make
+
+
+@pytest.fixture
+def trainer(make_trainer, tmp_path):
+    """A trainer that has done nothing yet."""
+    return make_trainer(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(make_trainer, tmp_path_factory):
+    """A trainer after both stages, for tests that only look."""
+    folder = tmp_path_factory.mktemp("trained")
+    made = make_trainer(folder)
+    made.run(FIRST)
+    made.run(SECOND)
+    made.folder = folder
+    return made
+
+
+def test_history_has_a_row_an_epoch(trained):
+    history = trained.history
+    assert list(history.columns) == COLUMNS
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["stage"].tolist() == ["stage 1", "stage 2", "stage 2"]
+    assert np.isfinite(history[COLUMNS[3:]].to_numpy()).all()
+    assert history[COLUMNS[4:6] + COLUMNS[7:]].to_numpy().min() >= 0
+    assert history[COLUMNS[4:6] + COLUMNS[7:]].to_numpy().max() <= 1
+    assert trained.samples_seen == 3 * 3 * 4  # epochs × full batches of 14 rows × batch size
+
+
+def test_validation_figures_are_those_of_the_whole_validation_set(make_trainer, tmp_path):
+    made = make_trainer(tmp_path)
+    made.run(SECOND)
+    last, truth = made.history.iloc[-1], made.validation.truth
+    probability = made.predictor(made.validation.source, made.validation.rows)
+    loss = keras.losses.binary_crossentropy(truth.astype("f4"), probability).numpy().mean()
+    assert last["val_loss"] == pytest.approx(loss, rel=1e-5)
+    assert last["val_binary_accuracy"] == pytest.approx(((probability >= 0.5) == truth).mean())
+    assert last["val_batch_averaged_f1"] == pytest.approx(
+        study_metrics.batch_averaged_f1(truth, probability, 4)
+    )
+
+
+def test_best_weights_are_loaded_when_later_epochs_are_worse(trainer):
+    made = trainer
+    made.run(training.Stage("good", 3, 1e-3, freeze_backbone=False))
+    made.run(training.Stage("ruin", 2, 1.0, freeze_backbone=False))
+    losses = made.history["val_loss"]
+    best = int(losses.idxmin())
+    assert best < 3
+    assert losses.iloc[-1] > losses[best] + 0.1
+
+    assert made.restore("best") == best + 1
+    for wanted, found in zip(made.recorded[best], made.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    different = zip(made.recorded[-1], made.model.get_weights(), strict=True)
+    assert any((found != last).any() for last, found in different)
+    # The predictor that the evaluation uses sees them.
+    probability = made.predictor(made.validation.source, made.validation.rows)
+    loss = training.binary_crossentropy(made.validation.truth, probability)
+    assert loss == pytest.approx(losses[best], abs=1e-7)
+
+
+def test_best_weights_fit_a_new_network(trained):
+    best = int(trained.history["val_loss"].argmin())
+    fresh = models.build("Toy", SIZE)
+    keras.Model(fresh.inputs, fresh.outputs).load_weights(trained.folder / training.BEST_WEIGHTS)
+    for wanted, found in zip(trained.recorded[best], fresh.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_last_weights_stay_where_the_study_s_way_is_wanted(trainer):
+    made = trainer
+    made.run(training.Stage("good", 1, 1e-3, freeze_backbone=False))
+    made.run(training.Stage("ruin", 1, 1.0, freeze_backbone=False))
+    assert made.restore("last") == 2
+    for wanted, found in zip(made.recorded[-1], made.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_weight_file_holds_weights_and_no_optimizer(trained):
+    entries = {}
+    with h5py.File(trained.folder / training.BEST_WEIGHTS) as file:
+        file.visititems(
+            lambda name, entry: (
+                entries.update({name: entry.size}) if isinstance(entry, h5py.Dataset) else None
+            )
+        )
+    seeds = {name: size for name, size in entries.items() if "seed" in name}
+    assert not [name for name in entries if "optimizer" in name]
+    assert sum(entries.values()) - sum(seeds.values()) == trained.model.count_params()
+
+
+def test_no_half_written_weight_file_is_left(trained):
+    assert [path.name for path in trained.folder.iterdir()] == [training.BEST_WEIGHTS]
+
+
+def test_frozen_stage_leaves_the_backbone_alone_with_its_moving_statistics(trainer):
+    made = trainer
+    backbone = made.model.get_layer("backbone")
+    before, head = backbone.get_weights(), made.model.get_layer("hidden").get_weights()
+    made.run(FIRST)
+    assert len(before) == 6  # kernel, bias, scale, offset, moving mean, moving variance
+    for kept, found in zip(before, backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, kept)
+    assert (made.model.get_layer("hidden").get_weights()[0] != head[0]).any()
+    made.run(SECOND)
+    for kept, found in zip(before, backbone.get_weights(), strict=True):
+        assert (found != kept).any()
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_each_stage_starts_with_a_new_adam(trainer, freeze):
+    made = trainer
+    made.run(training.Stage("stage 1", 1, 1e-2, freeze_backbone=freeze))
+    made.run(training.Stage("stage 2", 2, 1e-4, freeze_backbone=False))
+    assert int(made.model.optimizer.iterations) == 2 * 3
+    assert float(made.model.optimizer.learning_rate) == pytest.approx(1e-4)
+    assert made.history["learning_rate"].tolist() == [1e-2, 1e-4, 1e-4]
+
+
+def test_stage_without_epochs_is_left_out(trainer, caplog):
+    made = trainer
+    with caplog.at_level(logging.INFO, logger="hpa_lib"):
+        made.run(training.Stage("stage 1", 0, 1e-3, freeze_backbone=True))
+    assert "Stage 1 is left out" in caplog.text
+    made.run(SECOND)
+    assert made.history["stage"].tolist() == ["stage 2", "stage 2"]
+
+
+def test_each_epoch_is_reported(trainer, caplog):
+    made = trainer
+    with caplog.at_level(logging.INFO, logger="hpa_lib"):
+        made.run(SECOND)
+    lines = [record.getMessage() for record in caplog.records if "epoch" in record.getMessage()]
+    assert [line.split(":")[0] for line in lines] == [
+        "Stage 2, epoch 1 of 2", "Stage 2, epoch 2 of 2",
+    ]  # fmt: skip
+    assert "(the best yet)" in lines[0]
+    assert f"{made.history['val_loss'][1]:.4f}" in lines[1]
+
+
+def assert_refuses(made, name, folder):
+    with pytest.raises(HpaError) as caught:
+        made.run(SECOND)
+    assert caught.value.problem == f"After epoch 1 (stage 2) {name} is nan."
+    assert "stage2_learning_rate" in caught.value.remedy
+    assert made.history.empty
+    assert not list(folder.iterdir())
+
+
+def test_training_loss_that_is_no_number_is_refused(trainer, tmp_path):
+    made = trainer
+    made.model.get_layer("probabilities").bias.assign(np.full(28, np.nan))
+    assert_refuses(made, "loss", tmp_path)
+
+
+def test_validation_loss_that_is_no_number_is_refused(trainer, tmp_path):
+    made = trainer
+    made._predictor = lambda _, rows: np.full((len(rows), 28), np.nan, np.float32)
+    assert_refuses(made, "val_loss", tmp_path)
+
+
+def test_same_seed_gives_the_same_bits(make_trainer, tmp_path):
+    def trained_with(seed, name):
+        made = make_trainer(tmp_path / name, seed)
+        made.run(SECOND)
+        return made
+
+    first, again, other = trained_with(3, "a"), trained_with(3, "b"), trained_with(4, "c")
+    assert first.history.equals(again.history)
+    for wanted, found in zip(first.model.get_weights(), again.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert (first.history["loss"] != other.history["loss"]).all()
+
+
+def test_keras_metric_is_the_study_s_averaged_over_batches():
+    random = np.random.default_rng(0)
+    truth = (random.random((40, 28)) < 0.2).astype("f4")
+    probability = random.random((40, 28)).astype("f4")
+    probability[:10] = 0  # a batch without any decision counts as 0
+    values = [
+        float(training.batch_averaged_f1(tf.constant(truth[rows]), tf.constant(probability[rows])))
+        for rows in np.split(np.arange(40), 4)
+    ]
+    assert values[0] == 0
+    assert np.mean(values) == pytest.approx(
+        study_metrics.batch_averaged_f1(truth, probability, 10), abs=1e-6
+    )
+
+
+def test_cross_entropy_is_keras_s_and_stays_finite():
+    random = np.random.default_rng(0)
+    truth = (random.random((6, 28)) < 0.3).astype("f4")
+    probability = random.random((6, 28)).astype("f4")
+    wanted = keras.losses.binary_crossentropy(truth, probability).numpy().mean()
+    assert training.binary_crossentropy(truth, probability) == pytest.approx(wanted, rel=1e-5)
+    assert training.binary_crossentropy(truth, 1 - truth) == pytest.approx(-np.log(1e-7))
+    assert training.binary_crossentropy(truth, truth) == pytest.approx(1e-7, rel=1e-6)
+
+
+def test_stages_follow_the_parameters():
+    values = TrainParameters(
+        stage1_epochs=4, stage1_learning_rate=0.5, stage1_freeze=True,
+        stage2_epochs=7, stage2_learning_rate=0.25,
+    )  # fmt: skip
+    assert training.stages(values) == [
+        training.Stage("stage 1", 4, 0.5, True),
+        training.Stage("stage 2", 7, 0.25, False),
+    ]
+
+
+@pytest.mark.parametrize(("own", "wanted"), [(-1, 4), (0, 0), (2, 2)])
+def test_vgg_can_have_its_own_first_stage(own, wanted):
+    values = VggParameters(stage1_epochs=4, vgg_stage1_epochs=own)
+    assert training.stages(values)[0].epochs == wanted
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        TrainParameters(stage1_epochs=0, stage2_epochs=0),
+        VggParameters(vgg_stage1_epochs=0, stage2_epochs=0),
+    ],
+)
+def test_training_without_any_epoch_is_refused(values):
+    with pytest.raises(HpaError, match="stage1_epochs and stage2_epochs"):
+        training.stages(values)
+
+
+def test_validation_is_the_whole_part_or_drawn_once_with_replacement(labelled):
+    opened = labelled([(row % 28,) for row in range(100)])
+    division = splits.stratified_split(opened)
+    part = division.parts["validation"]
+    everything = training.open_validation(None, opened, division, TrainParameters())
+    np.testing.assert_array_equal(everything.rows, part)
+    np.testing.assert_array_equal(everything.truth, opened.multi_hot[part])
+    assert everything.batch_size == 32
+
+    values = TrainParameters(validation_draws=256, seed=1)
+    drawn, again = (training.open_validation(None, opened, division, values) for _ in range(2))
+    assert len(drawn.rows) == 256
+    assert set(drawn.rows) <= set(part)
+    np.testing.assert_array_equal(drawn.rows, again.rows)
+    np.testing.assert_array_equal(drawn.truth, opened.multi_hot[drawn.rows])
+
+
+def test_prepare_names_the_devices_and_seeds():
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    assert training.prepare(0, deterministic=False) == (f"{gpus} × GPU" if gpus else "CPU")
+    first = keras.layers.Dense(3)(np.ones((1, 4))).numpy()
+    training.prepare(0, deterministic=False)
+    np.testing.assert_array_equal(keras.layers.Dense(3)(np.ones((1, 4))).numpy(), first)
