@@ -86,9 +86,16 @@ def store(executed: Path) -> Path | None:
 
 
 def run_folder(executed: Path) -> Path | None:
-    """The run folder of an executed notebook, by the mark that `notebook.open_run` left in it."""
+    """The run folder of an executed notebook, by the mark that `notebook.open_run` left in it.
+
+    Raises:
+        FileNotFoundError: If there is no such file; Snakemake takes this for "not yet".
+        HpaError: If the file isn't a notebook.
+    """
     try:
         content = nbformat.read(executed, as_version=4)
+    except FileNotFoundError:
+        raise
     except Exception as error:  # nbformat lets errors of many kinds through
         raise HpaError(
             f"{executed} isn't a notebook ({type(error).__name__}).",

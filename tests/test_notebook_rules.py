@@ -1,6 +1,7 @@
 """The rules for notebooks: thin, told as a story, without outputs, one source of parameters."""
 
 import ast
+import itertools
 import re
 import statistics
 
@@ -67,7 +68,7 @@ def test_one_first_heading_and_no_skipped_level(name):
     text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
     levels = [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
     assert levels.count(1) == 1
-    assert all(later - earlier <= 1 for earlier, later in zip(levels, levels[1:], strict=False))
+    assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(levels))
 
 
 @ALL
