@@ -1,8 +1,8 @@
 """Decode a dataset once and keep it as a memory-mapped array.
 
-A cache is a folder named after the dataset's fingerprint and the image parameters. It becomes
-visible under its name only when it is whole, by a rename; two processes that want the same one
-wait for each other.
+A cache is a folder named after the dataset's fingerprint, the image parameters and the code
+that decides the pixels. It becomes visible under its name only when it is whole, by a rename;
+two processes that want the same one wait for each other.
 """
 
 import shutil
@@ -13,13 +13,14 @@ import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
 
-from hpa_lib import images, paths
+from hpa_lib import files, images, paths
 from hpa_lib.dataset import Dataset
 
 
 def cache_folder(dataset: Dataset, size: int, composition: str) -> Path:
     """Where the cache of a dataset under these image parameters lies."""
-    name = f"{dataset.fingerprint[:16]}-{composition}-{size}"
+    code = files.digest_file(Path(images.__file__))
+    name = f"{dataset.fingerprint[:16]}-{composition}-{size}-{code[:8]}"
     return paths.data_folder() / "cache" / name
 
 

@@ -91,7 +91,7 @@ def _backbone(name: str, shape: tuple[int, int, int], weights: str) -> keras.Mod
     constructor = BACKBONES[name]
     options = {"include_top": False, "input_shape": shape, "name": BACKBONE_LAYER}
     if weights == "none":
-        return constructor(weights=None, **options)
+        return _random(constructor, options)
     if weights == "imagenet":
         if shape[2] != 3:
             raise HpaError(
@@ -105,7 +105,7 @@ def _backbone(name: str, shape: tuple[int, int, int], weights: str) -> keras.Mod
             f"Parameter weights names {weights!r}, which is neither 'imagenet', 'none' nor a file.",
             "Give the path of a .h5 or .weights.h5 file with weights of the backbone.",
         )
-    model = constructor(weights=None, **options)
+    model = _random(constructor, options)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one for each layer that doesn't fit
@@ -117,6 +117,13 @@ def _backbone(name: str, shape: tuple[int, int, int], weights: str) -> keras.Mod
             "Give weights of this backbone, without top and with the same number of channels.",
         ) from error
     return model
+
+
+def _random(constructor: Callable[..., keras.Model], options: dict) -> keras.Model:
+    with warnings.catch_warnings():
+        # Keras warns of four channels, which only pretrained weights mind.
+        warnings.filterwarnings("ignore", "This model usually expects")
+        return constructor(weights=None, **options)
 
 
 def _imagenet_backbone(

@@ -8,7 +8,7 @@ that it declares, and a name that no notebook declares is an error.
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -173,15 +173,27 @@ def validate(notebook: str, values: dict[str, Any]) -> Parameters:
         first = error.errors()[0]
         name = str(first["loc"][0])
         field = model.model_fields[name]
-        kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
+        choices = get_args(field.annotation)
+        kind = f"one of {', '.join(choices)}" if choices else field.annotation.__name__
         hint = ""
         if kind == "float" and isinstance(first["input"], str):
             hint = " YAML reads 1e-3 as text: write 1.0e-3."
         raise HpaError(
             f"Parameter {name} received {first['input']!r} ({type(first['input']).__name__}): "
             f"{first['msg'].lower()}.",
-            f"{name} is {field.description} (type {kind}, default {field.default!r}).{hint}",
+            f"{name} is {field.description} ({kind}; default {field.default!r}).{hint}",
         ) from error
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Reads plain YAML, and refuses a mapping that gives a key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = {str(key) for key in keys if keys.count(key) > 1}
+        if repeated:
+            raise yaml.YAMLError(f"{', '.join(sorted(repeated))} is given twice")
+        return super().construct_mapping(node, deep)
 
 
 def read_preset(path: Path) -> dict[str, Any]:
@@ -191,7 +203,7 @@ def read_preset(path: Path) -> dict[str, Any]:
         HpaError: If the file is missing, no YAML, no mapping, or names an unknown parameter.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeyLoader)
     except OSError as error:
         available = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.yaml")))
         raise HpaError(

@@ -70,10 +70,10 @@ class Picture:
     def bundle(self) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
         """The picture as notebook output: data and metadata by mime type."""
         buffer = io.BytesIO()
-        mime = "image/png" if self.photograph else "image/svg+xml"
+        mime = "image/jpeg" if self.photograph else "image/svg+xml"
         with mpl.rc_context(_STYLE):
             if self.photograph:
-                self.figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+                self.figure.savefig(buffer, format="jpeg", dpi=110, pil_kwargs={"quality": 90})
                 data = base64.b64encode(buffer.getvalue()).decode()
             else:
                 self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

@@ -62,7 +62,7 @@ VECTORS = {
     "per_class_f1": lambda: plots.per_class_f1({"VGG16": per_class()}),
     "per_class_f1 of two": lambda: plots.per_class_f1({"a": per_class(), "b": per_class(0.8)}),
     "intervals": lambda: plots.intervals(INTERVALS, "difference"),
-    "intervals without series": lambda: plots.intervals(INTERVALS.drop(columns="series"), "F1"),
+    "intervals of one": lambda: plots.intervals(INTERVALS.assign(series="a"), "F1"),
     "confusion_counts": lambda: plots.confusion_counts({"a": per_class(), "b": per_class(0.8)}),
 }
 PIXELS = {
@@ -98,15 +98,15 @@ def test_vector_bundle_is_svg_with_its_texts(name):
 
 
 @pytest.mark.parametrize("name", PIXELS)
-def test_pixel_bundle_is_png_with_its_texts(name):
+def test_pixel_bundle_is_jpeg_with_its_texts(name):
     picture = PICTURES[name]()
     data, metadata = picture.bundle()
-    image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    image = Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"])))
     image.load()
-    assert image.format == "PNG"
-    assert image.width == round(plots.WIDTH * 100)
+    assert image.format == "JPEG"
+    assert image.width == round(plots.WIDTH * 110)
     assert data["text/plain"] == picture.alt
-    assert metadata == {"image/png": {"alt": picture.alt, "caption": picture.caption}}
+    assert metadata == {"image/jpeg": {"alt": picture.alt, "caption": picture.caption}}
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -184,7 +184,8 @@ def test_per_class_f1_names_the_best_class():
 
 def test_intervals_tell_every_value_and_mark_zero():
     picture = plots.intervals(INTERVALS, "difference")
-    assert "macro F1 0.100 (-0.100 to 0.300); micro F1 0.200 (0.100 to 0.400)" in picture.alt
+    assert "macro F1, a: 0.100 (-0.100 to 0.300)" in picture.alt
+    assert "micro F1, b: 0.200 (0.100 to 0.400)" in picture.alt
     assert any(list(line.get_xdata()) == [0, 0] for line in picture.figure.axes[0].lines)
 
 
