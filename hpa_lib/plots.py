@@ -140,6 +140,7 @@ def co_occurrence(multi_hot: np.ndarray) -> Picture:
         frame, ax=axes, cmap="viridis", vmin=0, vmax=1, square=True,
         cbar_kws={"label": "share of the row's samples", "shrink": 0.7},
     )  # fmt: skip
+    axes.grid(visible=False)
     axes.set(xlabel="also has", ylabel="samples with")
     axes.tick_params(labelsize=8)
     rows, columns = np.triu_indices(len(own), k=1)
