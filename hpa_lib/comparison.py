@@ -59,11 +59,6 @@ class TrainedRun:
         """Name of the backbone."""
         return self.metrics["backbone"]
 
-    @property
-    def label(self) -> str:
-        """The backbone's name, for legends."""
-        return self.backbone
-
     def thresholds(self) -> np.ndarray:
         """Decision threshold of each class, tuned on the run's own threshold part."""
         return np.array(self.metrics["thresholds"])
@@ -121,8 +116,8 @@ def parameter_differences(first: TrainedRun, second: TrainedRun) -> pd.DataFrame
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     return pd.DataFrame(
         {
-            first.label: [one.get(name, "–") for name in names],
-            second.label: [other.get(name, "–") for name in names],
+            first.backbone: [one.get(name, "–") for name in names],
+            second.backbone: [other.get(name, "–") for name in names],
         },
         index=pd.Index(names, name="parameter"),
     )
@@ -135,7 +130,7 @@ def decisions(trained: list[TrainedRun], part: str = "report") -> dict[str, np.n
     it; it is fitted on the training labels.
     """
     truth, _ = trained[0].arrays(part)
-    given = {run.label: metrics.decide(run.arrays(part)[1], run.thresholds()) for run in trained}
+    given = {run.backbone: metrics.decide(run.arrays(part)[1], run.thresholds()) for run in trained}
     name = trained[0].metrics["trivial"]["name"]
     probability = baselines.repeat(
         np.array(trained[0].metrics["trivial"]["probability"]), len(truth)
@@ -172,7 +167,7 @@ def sentences(bootstrap: BootstrapResult) -> list[str]:
 
 def results(trained: list[TrainedRun], bootstrap: BootstrapResult) -> dict[str, Any]:
     """Everything that a comparison writes to ``metrics.json``."""
-    differences = bootstrap.differences.loc[tuple(run.label for run in trained)]
+    differences = bootstrap.differences.loc[tuple(run.backbone for run in trained)]
     return {
         "runs": list(names(trained)),
         "samples": bootstrap.samples,
@@ -188,7 +183,7 @@ def results(trained: list[TrainedRun], bootstrap: BootstrapResult) -> dict[str, 
 
 def per_class_tables(trained: list[TrainedRun], part: str = "report") -> dict[str, pd.DataFrame]:
     """Per-class metrics of each run by its own thresholds; see `metrics.per_class`."""
-    return {run.label: metrics.per_class(*run.arrays(part), run.thresholds()) for run in trained}
+    return {run.backbone: metrics.per_class(*run.arrays(part), run.thresholds()) for run in trained}
 
 
 def shown_samples(trained: list[TrainedRun], threshold: float) -> pd.DataFrame:
@@ -206,7 +201,7 @@ def shown_samples(trained: list[TrainedRun], threshold: float) -> pd.DataFrame:
     for run in trained:
         _, probability = run.arrays("shown")
         given = labels.from_multi_hot(metrics.decide(probability, threshold))
-        columns[run.label] = [labels.class_names(indices) for indices in given]
+        columns[run.backbone] = [labels.class_names(indices) for indices in given]
     return pd.DataFrame(columns, index=pd.Index(chosen["Id"], name="Id"))
 
 
