@@ -87,7 +87,7 @@ def bootstrap(pair):
 
 def test_load_reads_a_run_back(pair, opened):
     first = pair[0]
-    assert first.backbone == first.backbone == "InceptionResNetV2"
+    assert first.backbone == "InceptionResNetV2"
     assert first.manifest["status"] == "complete"
     assert first.history["epoch"].tolist() == [1, 2]
     assert first.thresholds().shape == (28,)
