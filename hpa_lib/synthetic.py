@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from hpa_lib.errors import HpaError
 from hpa_lib.files import read_json, write_json, write_text
+from hpa_lib.images import CHANNELS, channel_file
 from hpa_lib.labels import format_target
-from hpa_lib.synthetic_images import CHANNELS, SMALLEST_SIZE, draw_sample
+from hpa_lib.synthetic_images import SMALLEST_SIZE, draw_sample
 from hpa_lib.synthetic_labels import draw_label_sets
 
 __all__ = ["GENERATOR_VERSION", "draw_label_sets", "draw_sample", "sample_id", "write_dataset"]
@@ -143,11 +144,12 @@ def _write_images(
     progress: bool,
 ) -> None:
     """Draw and write all samples that are not in the folder yet."""
-    present = {path.name for path in folder.glob("*.png")}
+    present = set(folder.glob("*.png"))
     missing = [
         index
         for index in range(len(label_sets))
-        if not {f"{sample_id(seed, index)}_{channel}.png" for channel in CHANNELS} <= present
+        if not {channel_file(folder, sample_id(seed, index), channel) for channel in CHANNELS}
+        <= present
     ]
     batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
     workers = min(workers or _usable_cores(), max(1, len(batches)))
@@ -199,7 +201,7 @@ def _write_batch(
     for index, labels in zip(indices, label_sets, strict=True):
         sample = draw_sample(labels, seed, index, size)
         for channel, name in enumerate(CHANNELS):
-            _write_png(folder / f"{sample_id(seed, index)}_{name}.png", sample[..., channel])
+            _write_png(channel_file(folder, sample_id(seed, index), name), sample[..., channel])
     return len(indices)
 
 

@@ -6,12 +6,10 @@ import cv2
 import numpy as np
 
 from hpa_lib.errors import HpaError
+from hpa_lib.images import CHANNELS
 from hpa_lib.labels import CLASS_COUNT, CLASS_NAMES
 from hpa_lib.synthetic_cells import decay, draw_cell_line, draw_field, texture
 from hpa_lib.synthetic_patterns import PATTERNS, Stage
-
-CHANNELS: tuple[str, ...] = ("red", "green", "blue", "yellow")
-"""Stains in the order of the last axis: microtubules, protein, nucleus, reticulum."""
 
 SMALLEST_SIZE = 64
 _SMALLEST_CANVAS = 256
@@ -65,7 +63,7 @@ def draw_sample(labels: tuple[int, ...], seed: int, index: int, size: int = 512)
         size: Width and height (pixels), at least 64.
 
     Returns:
-        Array of shape (size, size, 4), dtype uint8; channels as in `CHANNELS`.
+        Array of shape (size, size, 4), dtype uint8; channels as in `images.CHANNELS`.
 
     Raises:
         HpaError: If an argument is out of range.

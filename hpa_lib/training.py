@@ -263,15 +263,16 @@ class Trainer:
         loss = binary_crossentropy(truth, probability)
         if not np.isfinite(loss):  # refused by the caller; metrics would refuse the probabilities
             return {"val_loss": loss}
-        summary = metrics.summary(truth, probability, 0.5)
+        counts = metrics.confusion_counts(truth, metrics.decide(probability, 0.5))
+        micro, macro = counts.micro_averages(), counts.macro_averages(counts.positives > 0)
         return {
             "val_loss": loss,
-            "val_binary_accuracy": summary["binary_accuracy"],
+            "val_binary_accuracy": float(micro["binary_accuracy"]),
             "val_batch_averaged_f1": study_metrics.batch_averaged_f1(
                 truth, probability, self._validation.batch_size
             ),
-            "val_micro_f1": summary["micro_f1"],
-            "val_macro_f1": summary["macro_f1"],
+            "val_micro_f1": float(micro["micro_f1"]),
+            "val_macro_f1": float(macro["macro_f1"]),
         }
 
 
