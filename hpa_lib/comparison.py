@@ -33,7 +33,8 @@ COMPARED: tuple[str, ...] = (
 )
 """Metrics shown with intervals."""
 
-TRIVIAL = "best trivial predictor"
+TRIVIAL = "trivial: "
+"""What the names of trivial predictors start with."""
 
 
 @dataclass(frozen=True)
@@ -124,18 +125,17 @@ def parameter_differences(first: TrainedRun, second: TrainedRun) -> pd.DataFrame
 
 
 def decisions(trained: list[TrainedRun], part: str = "report") -> dict[str, np.ndarray]:
-    """Labels that each run gives by its own thresholds, and those of the best trivial predictor.
+    """Labels that each run gives by its own thresholds, and those of the best trivial predictors.
 
-    The trivial predictor is the one with the highest macro F1 on the part itself, which favours
-    it; it is fitted on the training labels.
+    The latter are the one with the highest macro F1 and the one with the highest micro F1 on the
+    report part itself, which favours them; they are fitted on the training labels.
     """
     truth, _ = trained[0].arrays(part)
     given = {run.backbone: metrics.decide(run.arrays(part)[1], run.thresholds()) for run in trained}
-    name = trained[0].metrics["trivial"]["name"]
-    probability = baselines.repeat(
-        np.array(trained[0].metrics["trivial"]["probability"]), len(truth)
-    )
-    return {**given, f"{TRIVIAL} ({name})": metrics.decide(probability, 0.5)}
+    for trivial in trained[0].metrics["trivial"].values():
+        probability = baselines.repeat(np.array(trivial["probability"]), len(truth))
+        given[TRIVIAL + trivial["name"]] = metrics.decide(probability, 0.5)
+    return given
 
 
 def names(trained: list[TrainedRun]) -> tuple[str, ...]:
@@ -150,24 +150,30 @@ def metric_intervals(bootstrap: BootstrapResult) -> pd.DataFrame:
 
 
 def difference_intervals(bootstrap: BootstrapResult) -> pd.DataFrame:
-    """Differences of `COMPARED` for every pair, as `plots.intervals` takes them."""
+    """Differences of `COMPARED` for every pair with a network, as `plots.intervals` takes them."""
     table = bootstrap.differences.reset_index()
+    table = table[~table["first"].str.startswith(TRIVIAL)]
     return _interval_rows(table, table["first"] + " − " + table["second"])
 
 
 def sentences(bootstrap: BootstrapResult) -> list[str]:
-    """What the data allow to say of every pair of models, in macro and micro F1."""
+    """What the data allow to say of every pair of models, in macro and micro F1.
+
+    Two trivial predictors are no pair.
+    """
     pairs = bootstrap.differences.index.droplevel("metric").unique()
     return [
         evaluation.difference_sentence(bootstrap, first, second, metric)
         for first, second in pairs
+        if not first.startswith(TRIVIAL)
         for metric in ("macro_f1", "micro_f1")
     ]
 
 
 def results(trained: list[TrainedRun], bootstrap: BootstrapResult) -> dict[str, Any]:
     """Everything that a comparison writes to ``metrics.json``."""
-    differences = bootstrap.differences.loc[tuple(run.backbone for run in trained)]
+    pair = tuple(run.backbone for run in trained)
+    differences = bootstrap.differences.xs(pair, level=("first", "second"))
     return {
         "runs": list(names(trained)),
         "samples": bootstrap.samples,

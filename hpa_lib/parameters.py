@@ -98,6 +98,9 @@ class TrainParameters(DataParameters):
     evaluate: Literal["best", "last"] = Field(
         "best", description="weights to evaluate: of the best validation loss, or the last epoch"
     )
+    threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched"] = Field(
+        "matched", description="probability from which a label is given; see hpa_lib.thresholds"
+    )
     deterministic: bool = Field(True, description="same numbers in every run, at some cost on GPUs")
 
 

@@ -9,10 +9,16 @@ from hpa_lib import baselines, metrics, predictions, thresholds
 from hpa_lib.dataset import Dataset
 from hpa_lib.splits import Split
 
-FIXED_RULES: tuple[str, ...] = ("0.5", "0.2")
-"""The reference study's thresholds: for its metric, and for its comparison."""
+HEADLINE: dict[str, str] = {
+    "macro_f1": "Macro F1",
+    "micro_f1": "Micro F1",
+    "macro_average_precision": "Macro average precision",
+    "binary_accuracy": "Binary accuracy",
+}
+"""Metrics of a training run's headline."""
 
-TUNED_RULE = "global"
+TRIVIAL_METRICS: tuple[str, ...] = ("macro_f1", "micro_f1")
+"""Metrics in which a network is set beside the trivial predictor that is best in them."""
 
 
 def training_results(
@@ -21,76 +27,101 @@ def training_results(
     division: Split,
     table: pd.DataFrame,
     *,
+    threshold_rule: str,
     epoch: int,
     samples_seen: int,
 ) -> dict[str, Any]:
     """Everything that a training run writes to ``metrics.json``.
 
-    Thresholds are tuned on the threshold part and scored on the report part. Where there is no
-    threshold part, as in the study's split, the threshold is 0.5.
+    Thresholds are tuned on the threshold part and scored on the report part; ``"matched"`` takes
+    its class frequencies from the training part. All rules are scored, the tuned ones only where
+    there is a threshold part, and the one asked for makes the headline.
 
     Args:
         backbone: Name of the backbone.
         dataset: The samples.
         division: Their split.
         table: Predictions of the evaluation parts; see `predictions.table`.
+        threshold_rule: One of `thresholds.RULES`.
         epoch: Epoch (from 1) that the evaluated weights come from.
         samples_seen: Training samples drawn in all epochs.
 
     Returns:
         A mapping with the keys backbone, protocol, split, epoch, samples_seen, threshold_rule,
-        thresholds, trivial (name, probability, report), report (rule → metrics) and headline.
+        thresholds, trivial (metric → name, probability, report), report (rule → metrics) and
+        headline.
+
+    Raises:
+        HpaError: If the rule is tuned and there is no threshold part.
     """
     truth, probability = predictions.arrays(table, "report")
     tuning = predictions.arrays(table, "threshold")
-    tuned = {TUNED_RULE: thresholds.tune(TUNED_RULE, *tuning)} if len(tuning[0]) else {}
-    fixed = {rule: thresholds.tune(rule, truth, probability) for rule in FIXED_RULES}
-    by_rule = {**fixed, **tuned}
-    rule = TUNED_RULE if tuned else FIXED_RULES[0]
-    scores = {name: metrics.summary(truth, probability, value) for name, value in by_rule.items()}
-
     training_labels = dataset.multi_hot[division.parts["training"]]
-    trivial, _ = baselines.best_trivial(training_labels, truth, "macro_f1")
-    constant = baselines.trivial_predictors(training_labels)[trivial]
-    trivial_scores = metrics.summary(truth, baselines.repeat(constant, len(truth)), 0.5)
+    rules = thresholds.RULES if len(tuning[0]) else thresholds.FIXED_RULES
+    by_rule = {
+        rule: thresholds.tune(rule, *tuning, training_labels.mean(axis=0))
+        for rule in {*rules, threshold_rule}
+    }
+    scores = {
+        rule: metrics.summary(truth, probability, by_rule[rule])
+        for rule in thresholds.RULES
+        if rule in by_rule
+    }
     return {
         "backbone": backbone,
         "protocol": division.protocol,
         "split": division.fingerprint,
         "epoch": epoch,
         "samples_seen": samples_seen,
-        "threshold_rule": rule,
-        "thresholds": by_rule[rule].tolist(),
-        "trivial": {"name": trivial, "probability": constant.tolist(), "report": trivial_scores},
+        "threshold_rule": threshold_rule,
+        "thresholds": by_rule[threshold_rule].tolist(),
+        "trivial": {name: _trivial(training_labels, truth, name) for name in TRIVIAL_METRICS},
         "report": scores,
-        "headline": {
-            "Macro F1": scores[rule]["macro_f1"],
-            "Micro F1": scores[rule]["micro_f1"],
-            "Macro average precision": scores[rule]["macro_average_precision"],
-            "Binary accuracy": scores[rule]["binary_accuracy"],
-        },
+        "headline": {HEADLINE[name]: scores[threshold_rule][name] for name in HEADLINE},
+    }
+
+
+def _trivial(training_labels: np.ndarray, truth: np.ndarray, metric: str) -> dict[str, Any]:
+    """The trivial predictor that is best in one metric on the report part itself.
+
+    Choosing it there favours it over the network.
+    """
+    name, _ = baselines.best_trivial(training_labels, truth, metric)
+    constant = baselines.trivial_predictors(training_labels)[name]
+    repeated = baselines.repeat(constant, len(truth))
+    return {
+        "name": name,
+        "probability": constant.tolist(),
+        "report": metrics.summary(truth, repeated, 0.5),
     }
 
 
 def score_table(results: dict[str, Any]) -> pd.DataFrame:
-    """Metrics of the report part: one column a threshold rule, the trivial predictor last."""
+    """Metrics of the report part: one column a threshold rule, trivial predictors last."""
     names = [name for name in metrics.READABLE_NAMES if name != "samples"]
     columns = {f"threshold {rule}": scores for rule, scores in results["report"].items()}
-    columns[f"trivial: {results['trivial']['name']}"] = results["trivial"]["report"]
+    for trivial in results["trivial"].values():
+        columns[f"trivial: {trivial['name']}"] = trivial["report"]
     table = pd.DataFrame(columns).loc[names]
     table.index = pd.Index([metrics.READABLE_NAMES[name] for name in names], name="metric")
     return table
 
 
 def verdict(results: dict[str, Any]) -> str:
-    """One sentence that sets the network beside the best trivial predictor."""
-    network, trivial = results["headline"]["Macro F1"], results["trivial"]["report"]["macro_f1"]
-    samples = int(results["report"][results["threshold_rule"]]["samples"])
-    relation = "above" if network > trivial else "not above"
+    """One sentence that sets the network beside the best trivial predictors."""
+    rule = results["threshold_rule"]
+    scores = results["report"][rule]
+    parts = []
+    for name, trivial in results["trivial"].items():
+        network, bar = scores[name], trivial["report"][name]
+        relation = "above" if network > bar else "not above"
+        parts.append(
+            f"a {metrics.READABLE_NAMES[name]} of {network:.3f}, {relation} the {bar:.3f} of the "
+            f"best trivial predictor ({trivial['name']})"
+        )
     return (
-        f"On the {samples} samples of the report part {results['backbone']} reaches a macro F1 of "
-        f"{network:.3f} (threshold rule: {results['threshold_rule']}), {relation} the "
-        f"{trivial:.3f} of the best trivial predictor ({results['trivial']['name']})."
+        f"On the {int(scores['samples'])} samples of the report part {results['backbone']} reaches "
+        f"{', and '.join(parts)}; threshold rule: {rule}."
     )
 
 

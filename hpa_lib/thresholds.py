@@ -29,8 +29,11 @@ import numpy as np
 from hpa_lib import metrics
 from hpa_lib.errors import HpaError
 
-RULES: tuple[str, ...] = ("0.5", "0.2", "global", "per_class", "matched")
-"""Names of the rules."""
+FIXED_RULES: tuple[str, ...] = ("0.5", "0.2")
+"""The reference study's thresholds: for its metric, and for its comparison."""
+
+RULES: tuple[str, ...] = (*FIXED_RULES, "global", "per_class", "matched")
+"""Names of all rules."""
 
 FALLBACK_THRESHOLD = 0.5
 
@@ -64,7 +67,7 @@ def tune(
     if rule not in RULES:
         raise HpaError(f"The threshold rule is {rule!r}.", f"Choose one of {', '.join(RULES)}.")
     classes = np.asarray(truth).shape[-1]
-    if rule in ("0.5", "0.2"):
+    if rule in FIXED_RULES:
         return np.full(classes, float(rule))
     if len(truth) == 0:
         raise HpaError(

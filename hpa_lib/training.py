@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import files, metrics, models, optimizers, study_metrics
+from hpa_lib import files, metrics, models, optimizers, study_metrics, thresholds
 from hpa_lib.backend import keras, tf
 from hpa_lib.batch_normalization import Reestimator
 from hpa_lib.dataset import Dataset
@@ -94,7 +94,18 @@ def open_validation(
     """The validation part, or `validation_draws` rows of it drawn once with replacement.
 
     The latter is the study's way.
+
+    Raises:
+        HpaError: If the threshold rule needs a threshold part and the split has none.
     """
+    rule = values.threshold_rule
+    if rule not in thresholds.FIXED_RULES and not len(division.parts["threshold"]):
+        raise HpaError(
+            f"Parameter threshold_rule is {rule!r}, but split {division.protocol!r} has no "
+            "threshold part to tune on.",
+            f"Set threshold_rule to {' or '.join(thresholds.FIXED_RULES)}, or split to "
+            "'stratified'.",
+        )
     rows = division.parts["validation"]
     if values.validation_draws:
         rows = np.random.default_rng(values.seed).choice(rows, values.validation_draws)

@@ -42,7 +42,13 @@ def outcome(backbone, dataset, protocol, split_seed):
     }
     table = predictions.table(dataset, parts, probability)
     found = results.training_results(
-        backbone, dataset, division, table, epoch=2, samples_seen=len(backbone)
+        backbone,
+        dataset,
+        division,
+        table,
+        threshold_rule="0.5" if protocol == "study" else "global",
+        epoch=2,
+        samples_seen=len(backbone),
     )
     return table, found
 
@@ -165,19 +171,21 @@ def test_parameter_differences(train, pair):
 
 def test_decisions_use_each_run_s_own_thresholds(pair):
     given = comparison.decisions(pair)
-    names = list(given)
-    assert names[:2] == ["InceptionResNetV2", "VGG16"]
-    assert names[2] == f"best trivial predictor ({pair[0].metrics['trivial']['name']})"
+    assert list(given)[:2] == ["InceptionResNetV2", "VGG16"]
     _, probability = pair[1].arrays("report")
     np.testing.assert_array_equal(given["VGG16"], probability >= pair[1].thresholds())
-    trivial = np.array(pair[0].metrics["trivial"]["probability"]) >= 0.5
-    assert (given[names[2]] == trivial).all()
+    for metric in ("macro_f1", "micro_f1"):
+        trivial = pair[0].metrics["trivial"][metric]
+        constant = np.array(trivial["probability"]) >= 0.5
+        assert (given["trivial: " + trivial["name"]] == constant).all()
 
 
 def test_metric_intervals_have_a_row_a_model_and_metric(bootstrap):
     table = comparison.metric_intervals(bootstrap)
     assert list(table.columns) == ["name", "series", "estimate", "low", "high"]
-    assert len(table) == len(comparison.COMPARED) * 3
+    models = bootstrap.metrics.index.unique("model")
+    assert list(models)[2:] == ["trivial: everything", "trivial: commonest class"]
+    assert len(table) == len(comparison.COMPARED) * len(models)
     first = table.iloc[0]
     assert first["name"] == metrics.READABLE_NAMES["macro_f1"]
     assert first["estimate"] == bootstrap.metrics.loc[("InceptionResNetV2", "macro_f1"), "estimate"]
@@ -186,7 +194,7 @@ def test_metric_intervals_have_a_row_a_model_and_metric(bootstrap):
 
 def test_difference_intervals_have_a_row_a_pair_and_metric(bootstrap):
     table = comparison.difference_intervals(bootstrap)
-    assert len(table) == len(comparison.COMPARED) * 3
+    assert len(table) == len(comparison.COMPARED) * 5  # of 6 pairs one is of trivial predictors
     row = table[table["series"] == "InceptionResNetV2 − VGG16"].iloc[0]
     wanted = [
         bootstrap.metrics.loc[(name, "macro_f1"), "estimate"]
@@ -197,9 +205,9 @@ def test_difference_intervals_have_a_row_a_pair_and_metric(bootstrap):
     assert row["low"] > 0
 
 
-def test_sentences_cover_every_pair(bootstrap):
+def test_sentences_cover_every_pair_with_a_network(bootstrap):
     sentences = comparison.sentences(bootstrap)
-    assert len(sentences) == 6
+    assert len(sentences) == 2 * 5
     assert "InceptionResNetV2" in sentences[0]
     assert "VGG16" in sentences[0]
 

@@ -3,11 +3,14 @@ import copy
 import numpy as np
 import pytest
 
-from hpa_lib import labels, metrics, predictions, results, splits
+from hpa_lib import baselines, labels, metrics, predictions, results, splits, thresholds
 
 
 def results_of(opened, division, table):
-    return results.training_results("VGG16", opened, division, table, epoch=3, samples_seen=480)
+    rule = "0.5" if division.protocol == "study" else "global"
+    return results.training_results(
+        "VGG16", opened, division, table, threshold_rule=rule, epoch=3, samples_seen=480
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ def test_thresholds_are_tuned_where_there_is_a_part_for_it(trained):
         assert set(found["report"]) == {"0.5", "0.2"}
     else:
         assert found["threshold_rule"] == "global"
-        assert set(found["report"]) == {"0.5", "0.2", "global"}
+        assert tuple(found["report"]) == thresholds.RULES
         assert len(set(found["thresholds"])) == 1
         # Probabilities of present classes exceed 0.7, the others stay below 0.3.
         assert 0.25 < found["thresholds"][0] < 0.75
@@ -91,34 +94,38 @@ def test_headline_is_the_report_part_by_the_rule_in_use(trained):
 def test_trivial_predictor_knows_training_labels_only(trained, opened):
     found, table, division = trained
     truth, _ = predictions.arrays(table, "report")
-    constant = np.array(found["trivial"]["probability"])
-    repeated = np.tile(constant, (len(truth), 1))
-    assert found["trivial"]["report"] == metrics.summary(truth, repeated, 0.5)
-    counts = opened.multi_hot[division.parts["training"]].sum(axis=0)
-    assert not constant[counts == 0].any() or found["trivial"]["name"] == "everything"
+    training = opened.multi_hot[division.parts["training"]]
+    fitted = baselines.trivial_predictors(training)
+    for metric, trivial in found["trivial"].items():
+        constant = np.array(trivial["probability"])
+        np.testing.assert_array_equal(constant, fitted[trivial["name"]])
+        scored = metrics.summary(truth, np.tile(constant, (len(truth), 1)), 0.5)
+        assert trivial["report"] == scored
+        assert (trivial["name"], scored[metric]) == baselines.best_trivial(training, truth, metric)
 
 
 def test_score_table_has_a_column_a_rule_and_readable_names(trained):
     found, _, _ = trained
     table = results.score_table(found)
-    assert list(table.columns[:-1]) == [f"threshold {rule}" for rule in found["report"]]
-    assert table.columns[-1] == f"trivial: {found['trivial']['name']}"
+    trivial = dict.fromkeys(f"trivial: {best['name']}" for best in found["trivial"].values())
+    rules = [f"threshold {rule}" for rule in found["report"]]
+    assert list(table.columns) == [*rules, *trivial]
     name = metrics.READABLE_NAMES["macro_f1"]
     assert table.loc[name, "threshold 0.5"] == found["report"]["0.5"]["macro_f1"]
     assert "samples" not in table.index
 
 
 @pytest.mark.parametrize(
-    ("network", "relation"), [(0.31, " above the 0.300"), (0.3, "not above the 0.300")]
+    ("network", "relation"), [(0.31, ", above the 0.300"), (0.3, ", not above the 0.300")]
 )
 def test_verdict_is_computed(trained, network, relation):
     found, table, _ = trained
-    found["headline"]["Macro F1"] = network
-    found["trivial"]["report"]["macro_f1"] = 0.3
+    found["report"][found["threshold_rule"]]["micro_f1"] = network
+    found["trivial"]["micro_f1"]["report"]["micro_f1"] = 0.3
     sentence = results.verdict(found)
-    assert relation in sentence
     assert f"{(table['part'] == 'report').sum()} samples of the report part" in sentence
-    assert f"VGG16 reaches a macro F1 of {network:.3f}" in sentence
+    assert f"a micro F1 of {network:.3f}{relation}" in sentence
+    assert f"VGG16 reaches a macro F1 of {found['headline']['Macro F1']:.3f}" in sentence
 
 
 def test_check_passes_what_is_sound(trained):
