@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import files, metrics, models, optimizers, study_metrics, thresholds
+from hpa_lib import files, labels, metrics, models, optimizers, study_metrics, thresholds
 from hpa_lib.backend import keras, tf
 from hpa_lib.batch_normalization import Reestimator
 from hpa_lib.dataset import Dataset
@@ -199,7 +199,7 @@ class Trainer:
             optimizers.reset(self._model.optimizer, stage.learning_rate)
         else:
             self._frozen = stage.freeze_backbone
-            _compile(self._model, stage)
+            compile_network(self._model, stage)
             if self._reestimation_batches:
                 self._reestimator = Reestimator(self._model)
         self._model.fit(
@@ -310,7 +310,12 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(temporary)
 
 
-def _compile(model: keras.Model, stage: Stage) -> None:
+def compile_network(model: keras.Model, stage: Stage) -> None:
+    """Compile for a stage, and create all variables of optimizer and metrics.
+
+    Left to itself, Keras creates them while it traces the first step, and traces the network
+    twice more for that: for InceptionResNetV2 half of the time to the first step.
+    """
     models.freeze_backbone(model, stage.freeze_backbone)
     model.compile(
         optimizer=optimizers.FusedAdam(stage.learning_rate),
@@ -318,3 +323,7 @@ def _compile(model: keras.Model, stage: Stage) -> None:
         metrics=["binary_accuracy", batch_averaged_f1],
         jit_compile=False,
     )
+    model.optimizer.build(model.trainable_variables)
+    example = tf.zeros((1, labels.CLASS_COUNT))
+    model._compile_loss.build(example, example)
+    model._compile_metrics.build(example, example)

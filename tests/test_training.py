@@ -91,6 +91,15 @@ def test_history_has_a_row_an_epoch(trained):
     assert trained.samples_seen == 3 * 3 * 4  # epochs × full batches of 14 rows × batch size
 
 
+def test_the_network_is_traced_once_for_training_and_once_for_validation(trainer, monkeypatch):
+    layer = trainer.model.get_layer(models.BACKBONE_LAYER).get_layer("toy_conv")
+    traced, call = [], layer.call
+    monkeypatch.setattr(layer, "call", lambda images: traced.append(images) or call(images))
+    trainer.run(SECOND)
+    trainer.run(SECOND)
+    assert len(traced) == 2
+
+
 def test_validation_figures_are_those_of_the_whole_validation_set(make_trainer, tmp_path):
     made = make_trainer(tmp_path)
     made.run(SECOND)

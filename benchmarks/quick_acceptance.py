@@ -1,0 +1,85 @@
+"""Claim: with preset quick both networks beat every trivial predictor, whatever the seed.
+
+Runs both training notebooks with several seeds and compares each network on its report part with
+the trivial predictors that are best there, by the paired bootstrap of `4_compare`. Each network
+and seed takes some minutes on two cores.
+
+    python benchmarks/quick_acceptance.py --seeds 3 --runs FOLDER
+
+Runs are kept in FOLDER, and those that are finished there are not repeated. Without it they go
+into a temporary folder.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from hpa_lib import comparison, evaluation, execution, files, paths, results
+from hpa_lib.metrics import READABLE_NAMES
+
+NOTEBOOKS = {"InceptionResNetV2": "2_train_resnet", "VGG16": "3_train_vgg"}
+FACTOR = {"InceptionResNetV2": 2.0, "VGG16": 1.0}
+"""How many times the best trivial macro F1 each network must reach."""
+
+
+def trained(folder: Path, seed: int, backbone: str) -> comparison.TrainedRun:
+    """The run of one network and seed; trained now unless `folder` has it."""
+    noted = folder / f"{backbone}-{seed}.json"
+    if not noted.is_file():
+        preset = paths.PRESETS / "quick.yaml"
+        executed = folder / f"{backbone}-{seed}.ipynb"
+        run = execution.execute(NOTEBOOKS[backbone], executed, preset, {"seed": seed})
+        files.write_json(noted, {"run": run.name})
+    return comparison.load(files.read_json(noted)["run"], backbone)
+
+
+def rows(run: comparison.TrainedRun, seed: int) -> Iterator[dict[str, object]]:
+    """One row for each metric in which the network is set beside a trivial predictor."""
+    truth, _ = run.arrays("report")
+    bootstrap = evaluation.bootstrap_metrics(truth, comparison.decisions([run]))
+    for metric in results.TRIVIAL_METRICS:
+        trivial = run.metrics["trivial"][metric]
+        pair = (run.backbone, comparison.TRIVIAL + trivial["name"], metric)
+        difference = bootstrap.differences.loc[pair]
+        network, bar = (bootstrap.metrics.loc[(name, metric), "estimate"] for name in pair[:2])
+        factor = FACTOR[run.backbone] if metric == "macro_f1" else 1.0
+        yield {
+            "network": run.backbone,
+            "seed": seed,
+            "metric": READABLE_NAMES[metric],
+            "reached": network,
+            "best trivial": bar,
+            "its name": trivial["name"],
+            "ratio": network / bar,
+            "difference": difference["estimate"],
+            "low": difference["low"],
+            "high": difference["high"],
+            "holds": bool(difference["low"] > 0 and network >= factor * bar),
+        }
+
+
+def main() -> None:
+    """Train, compare, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds (%(default)s)")
+    parser.add_argument("--runs", type=Path, help="where runs are kept")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (options.runs or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["HPA_RUNS"] = str(folder)
+        found = [
+            row
+            for seed in range(options.seeds)
+            for backbone in NOTEBOOKS
+            for row in rows(trained(folder, seed, backbone), seed)
+        ]
+    print(pd.DataFrame(found).to_string(index=False, float_format="{:.3f}".format))
+
+
+if __name__ == "__main__":
+    main()
