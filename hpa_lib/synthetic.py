@@ -1,7 +1,8 @@
 """Write the embedded synthetic dataset in the layout of the Kaggle competition.
 
 The dataset makes every part of the project run offline. `hpa_lib.synthetic_labels` draws the
-labels, `hpa_lib.synthetic_images` the images.
+labels, `hpa_lib.synthetic_images` the images; `hpa_lib.synthetic_variants` adds the flaws of
+real datasets where they are asked for.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import multiprocessing
 import os
 import uuid
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -20,12 +22,21 @@ from hpa_lib.errors import HpaError
 from hpa_lib.files import read_json, write_json, write_text
 from hpa_lib.images import CHANNELS, channel_file
 from hpa_lib.labels import format_target
+from hpa_lib.synthetic_damage import FILE_DAMAGE, PIXEL_DAMAGE
 from hpa_lib.synthetic_images import SMALLEST_SIZE, draw_sample
 from hpa_lib.synthetic_labels import draw_label_sets
+from hpa_lib.synthetic_variants import Damage, Plan, PlannedSample, Variants, draw, plan
 
-__all__ = ["GENERATOR_VERSION", "draw_label_sets", "draw_sample", "sample_id", "write_dataset"]
+__all__ = [
+    "GENERATOR_VERSION",
+    "Variants",
+    "draw_label_sets",
+    "draw_sample",
+    "sample_id",
+    "write_dataset",
+]
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same settings give other images."""
 
 _SETTINGS = "synthetic.json"
@@ -54,6 +65,7 @@ def write_dataset(
     *,
     size: int = 512,
     balance: bool = False,
+    variants: Variants | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
@@ -63,13 +75,22 @@ def write_dataset(
     next call goes on where the interrupted one stopped. A finished folder is left as it is.
     The files depend on the arguments alone, not on the number of processes.
 
+    `variants` adds files beside them:
+
+    * ``test/``, ``sample_submission.csv`` with its Ids, as Kaggle gives them, and
+      ``test_labels.csv`` with the labels, which Kaggle keeps to itself;
+    * ``near_duplicates.csv``: Id, Id_of_other, and shift_x and shift_y in pixels; what lies at
+      (x, y) in Id lies at (x + shift_x, y + shift_y) in Id_of_other;
+    * ``corrupted.csv``: Id, channel and kind, one of `synthetic_damage.KINDS`.
+
     Args:
         folder: Where to write. It is created; if it exists it must be empty or written by
             this function with the same settings.
-        samples: Number of samples, at least 1.
+        samples: Number of training samples, at least 1.
         seed: Seed, at least 0.
         size: Width and height of the images (pixels), at least 64.
         balance: Give all 28 classes the same frequency instead of the published ones.
+        variants: Test part, near-duplicates and corrupted files; by default none.
         workers: Processes that draw; by default as many as this process may use.
         progress: Show a progress bar where standard error is a terminal.
 
@@ -79,17 +100,18 @@ def write_dataset(
     Raises:
         HpaError: If an argument is out of range or the folder holds something else.
     """
-    folder = Path(folder)
+    folder, variants = Path(folder), variants or Variants()
     if size < SMALLEST_SIZE:
         raise HpaError(f"size is {size}.", f"Choose {SMALLEST_SIZE} pixels or more.")
     if workers is not None and workers < 1:
         raise HpaError(f"workers is {workers}.", "Choose one process at least.")
-    label_sets = draw_label_sets(samples, seed, balance)
+    planned = plan(samples, seed, size, balance, variants)
     settings = {
         "samples": samples,
         "seed": seed,
         "size": size,
         "balance": balance,
+        **asdict(variants),
         "generator_version": GENERATOR_VERSION,
     }
     if folder.exists() and not folder.is_dir():
@@ -98,19 +120,44 @@ def write_dataset(
     _refuse_foreign_content(folder, settings)
     if table.exists():
         return folder
-    (folder / "train").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / _LOCK):
         _refuse_foreign_content(folder, settings)
         if table.exists():
             return folder
         write_json(folder / _SETTINGS, settings)
-        _write_images(folder / "train", label_sets, seed, size, workers, progress)
-        rows = sorted(
-            f"{sample_id(seed, index)},{format_target(labels)}\n"
-            for index, labels in enumerate(label_sets)
-        )
-        write_text(table, "Id,Target\n" + "".join(rows))
+        _write_images(folder, planned.samples, seed, size, workers, progress)
+        for damage in planned.damage:
+            _damage_file(folder, planned.samples[damage.index], damage, seed, size)
+        _write_tables(folder, planned, seed)
     return folder
+
+
+def _write_tables(folder: Path, planned: Plan, seed: int) -> None:
+    """Write the tables of what there is, ``train.csv`` last."""
+    ids = [sample_id(seed, sample.index) for sample in planned.samples]
+    targets: dict[str, list[str]] = {"train": [], "test": []}
+    for name, sample in zip(ids, planned.samples, strict=True):
+        targets[sample.part].append(f"{name},{format_target(sample.labels)}")
+    if targets["test"]:
+        unlabelled = [f"{name},0" for name in ids[len(targets["train"]) :]]
+        _write_table(folder / "sample_submission.csv", "Id,Predicted", unlabelled)
+        _write_table(folder / "test_labels.csv", "Id,Target", targets["test"])
+    if planned.near_duplicates:
+        pairs = [
+            f"{ids[pair.index]},{ids[pair.other]},{pair.shift[0]},{pair.shift[1]}"
+            for pair in planned.near_duplicates
+        ]
+        _write_table(folder / "near_duplicates.csv", "Id,Id_of_other,shift_x,shift_y", pairs)
+    if planned.damage:
+        damaged = [f"{ids[one.index]},{one.channel},{one.kind}" for one in planned.damage]
+        _write_table(folder / "corrupted.csv", "Id,channel,kind", damaged)
+    _write_table(folder / "train.csv", "Id,Target", targets["train"])
+
+
+def _write_table(path: Path, header: str, rows: list[str]) -> None:
+    """Write a CSV file, its rows sorted by Id as in Kaggle's tables."""
+    write_text(path, "".join(f"{row}\n" for row in [header, *sorted(rows)]))
 
 
 def _refuse_foreign_content(folder: Path, settings: dict[str, object]) -> None:
@@ -135,27 +182,32 @@ def _refuse_foreign_content(folder: Path, settings: dict[str, object]) -> None:
         )
 
 
+def _image_file(folder: Path, sample: PlannedSample, channel: str, seed: int) -> Path:
+    return channel_file(folder / sample.part, sample_id(seed, sample.index), channel)
+
+
 def _write_images(
     folder: Path,
-    label_sets: list[tuple[int, ...]],
+    samples: tuple[PlannedSample, ...],
     seed: int,
     size: int,
     workers: int | None,
     progress: bool,
 ) -> None:
     """Draw and write all samples that are not in the folder yet."""
-    present = set(folder.glob("*.png"))
+    present = set(folder.glob("*/*.png"))
+    for part in {sample.part for sample in samples}:
+        (folder / part).mkdir(exist_ok=True)
     missing = [
-        index
-        for index in range(len(label_sets))
-        if not {channel_file(folder, sample_id(seed, index), channel) for channel in CHANNELS}
-        <= present
+        sample
+        for sample in samples
+        if not {_image_file(folder, sample, channel, seed) for channel in CHANNELS} <= present
     ]
     batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
     workers = min(workers or _usable_cores(), max(1, len(batches)))
     bar = tqdm(
-        total=len(label_sets),
-        initial=len(label_sets) - len(missing),
+        total=len(samples),
+        initial=len(samples) - len(missing),
         desc="synthetic images",
         unit="sample",
         disable=None if progress else True,
@@ -163,18 +215,13 @@ def _write_images(
     with bar:
         if workers == 1:
             for batch in batches:
-                bar.update(_write_batch(folder, batch, [label_sets[i] for i in batch], seed, size))
+                bar.update(_write_batch(folder, batch, seed, size))
             return
         # Spawned workers: a forked copy of a process that runs TensorFlow may hang.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
             try:
-                tasks = [
-                    pool.submit(
-                        _write_batch, folder, batch, [label_sets[i] for i in batch], seed, size
-                    )
-                    for batch in batches
-                ]
+                tasks = [pool.submit(_write_batch, folder, batch, seed, size) for batch in batches]
                 for task in as_completed(tasks):
                     bar.update(task.result())
             except BaseException:
@@ -194,27 +241,47 @@ def _start_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _write_batch(
-    folder: Path, indices: list[int], label_sets: list[tuple[int, ...]], seed: int, size: int
-) -> int:
+def _write_batch(folder: Path, samples: list[PlannedSample], seed: int, size: int) -> int:
     """Draw and write some samples, and return how many."""
-    for index, labels in zip(indices, label_sets, strict=True):
-        sample = draw_sample(labels, seed, index, size)
+    for sample in samples:
+        image = draw(sample, seed, size)
         for channel, name in enumerate(CHANNELS):
-            _write_png(channel_file(folder, sample_id(seed, index), name), sample[..., channel])
-    return len(indices)
+            path = _image_file(folder, sample, name, seed)
+            _write_file(path, _encode_png(path, image[..., channel]))
+    return len(samples)
 
 
-def _write_png(path: Path, image: np.ndarray) -> None:
-    """Write a greyscale PNG under a temporary name and rename it when it is whole.
+def _damage_file(folder: Path, sample: PlannedSample, damage: Damage, seed: int, size: int) -> None:
+    """Replace one file of a sample by a damaged one, made from the sample as it is drawn.
+
+    What the file holds already doesn't count: an interrupted call may have damaged it.
+    """
+    path = _image_file(folder, sample, damage.channel, seed)
+    image = draw(sample, seed, size)[..., CHANNELS.index(damage.channel)]
+    if damage.kind in PIXEL_DAMAGE:
+        content = _encode_png(path, PIXEL_DAMAGE[damage.kind](image))
+    else:
+        content = FILE_DAMAGE[damage.kind](_encode_png(path, image))
+    if content is None:
+        path.unlink(missing_ok=True)
+    else:
+        _write_file(path, content)
+
+
+def _encode_png(path: Path, image: np.ndarray) -> bytes:
+    written, data = cv2.imencode(".png", np.ascontiguousarray(image), _PNG_OPTIONS)
+    if not written:
+        raise HpaError(f"{path} cannot be encoded.", "Reinstall opencv-python.")
+    return data.tobytes()
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and rename it when it is whole.
 
     The temporary name is fixed, so that an interrupted run leaves nothing behind once it is
     resumed. Flushing each file to the disk, as `hpa_lib.files` does, would cost more than
     drawing it; ``train.csv`` is flushed.
     """
-    written, data = cv2.imencode(".png", np.ascontiguousarray(image), _PNG_OPTIONS)
-    if not written:
-        raise HpaError(f"{path} cannot be encoded.", "Reinstall opencv-python.")
     temporary = path.with_suffix(".part")
-    temporary.write_bytes(data)
+    temporary.write_bytes(content)
     temporary.replace(path)

@@ -30,6 +30,7 @@ _OUTLINE_ANGLES = 256
 
 _ANGLES = np.linspace(0, 2 * np.pi, _OUTLINE_ANGLES, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+_HARMONICS = np.exp(1j * np.outer(np.arange(9), _ANGLES))
 
 _POLYGON_SHIFT = 4
 """Bits after the binary point in coordinates handed to OpenCV."""
@@ -49,6 +50,10 @@ class CellLine:
         alignment: Direction that elongated cells share (radians).
         disorder: Standard deviation of the cells' directions about it (radians).
         nucleus: Radius of the nucleus relative to that of the cell.
+        raggedness: Amplitude of the fine irregularity of outlines, relative to the radius.
+        processes: Mean length of pointed processes, relative to the radius.
+        lamella: Distance from the outline over which cells grow to their full height (µm).
+        lobing: Relative amplitude of the irregularity of nuclei.
     """
 
     radius: float
@@ -59,6 +64,10 @@ class CellLine:
     alignment: float
     disorder: float
     nucleus: float
+    raggedness: float
+    processes: float
+    lamella: float
+    lobing: float
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,7 @@ class CellField:
         nucleus_distance: Distance to the nearest nucleus (µm), 0 inside.
         nucleus_depth: Distance to the nuclear envelope (µm) inside nuclei, 0 outside.
         contact: 1 near outlines that two cells share, falling to 0 at free outlines.
+        lamella: Distance from the outline over which cells grow to their full height (µm).
         state: `INTERPHASE`, `METAPHASE` or `DAUGHTER` for each cell.
         centre: Centre of each cell's nucleus or metaphase plate.
         direction: Direction of each cell's long axis, or of its spindle (radians).
@@ -100,6 +110,7 @@ class CellField:
     nucleus_distance: np.ndarray
     nucleus_depth: np.ndarray
     contact: np.ndarray
+    lamella: float
     state: np.ndarray
     centre: np.ndarray
     direction: np.ndarray
@@ -174,17 +185,23 @@ def draw_cell_line(rng: np.random.Generator, touching: bool, spread: bool) -> Ce
         touching: The cells form a sheet, as cell junctions need.
         spread: The cells are large and flat, as stress fibres and focal adhesions need.
     """
-    radius = rng.uniform(13.0, 20.0) if spread else rng.lognormal(np.log(15.5), 0.2)
+    radius = rng.uniform(13.0, 20.0) if spread else rng.lognormal(np.log(15.5), 0.26)
     sparse = not touching and rng.random() < 0.06
+    confluent = touching or rng.random() < 0.4
+    slender = 0.0 if touching else float(rng.random() < 0.35)
     return CellLine(
-        radius=float(np.clip(radius, 10.5, 24.0)),
-        elongation=float(1.15 + rng.gamma(1.5, 0.35)) if not touching else rng.uniform(1.1, 1.5),
+        radius=float(np.clip(radius, 9.5, 24.0)),
+        elongation=float(1.1 + rng.gamma(1.5, 0.25 + 0.3 * slender)),
         irregularity=float(rng.uniform(0.06, 0.22)),
-        coverage=0.12 if sparse else 1.0 if touching else float(rng.beta(2.4, 0.9)),
-        crowding=float(rng.uniform(0.62, 0.72) if touching else rng.uniform(0.66, 0.95)),
+        coverage=0.12 if sparse else 1.0 if touching else float(rng.beta(1.7, 1.0)),
+        crowding=float(rng.uniform(0.60, 0.70) if confluent else rng.uniform(0.70, 0.95)),
         alignment=float(rng.uniform(0, np.pi)),
         disorder=float(rng.uniform(0.2, 1.6)),
-        nucleus=float(rng.uniform(0.40, 0.50)),
+        nucleus=float(rng.uniform(0.42, 0.52)),
+        raggedness=float(rng.uniform(0.01, 0.045)),
+        processes=float(rng.uniform(0.05, 0.3) + slender * rng.uniform(0.0, 0.5)),
+        lamella=float(rng.uniform(0.5, 1.5) if confluent else rng.lognormal(np.log(2.5), 0.5)),
+        lobing=float(rng.uniform(0.03, 0.10)),
     )
 
 
@@ -197,8 +214,10 @@ def texture_bank(size: int) -> dict[str, np.ndarray]:
 
     Returns:
         Arrays 1.5 times as wide and high as the canvas, dtype float32: ``grain`` and ``cloud``
-        (fine and coarse noise), ``blobs`` (noise at the scale of nuclear speckles), all with
-        mean 0 and standard deviation 1, and ``mesh``, a network of thin lines from 0 to 1.
+        (fine and coarse noise), ``blobs`` and ``ripple`` (noise at the scales of nuclear
+        speckles and of the folds of a cell's edge) and ``white`` (noise that differs from
+        pixel to pixel), all with mean 0 and standard deviation 1, and ``mesh``, a network of
+        thin lines from 0 to 1.
     """
     rng = np.random.default_rng(2018)
     scale = size / FIELD_MICROMETRES
@@ -217,20 +236,24 @@ def texture_bank(size: int) -> dict[str, np.ndarray]:
         "grain": noise(0.22),
         "cloud": noise(5.0),
         "blobs": noise(0.55),
+        "ripple": noise(1.3),
+        "white": rng.standard_normal((width, width), dtype=np.float32),
         "mesh": np.exp(-((tubes / 0.45) ** 2)) * (0.6 + 0.4 * np.tanh(noise(1.6))),
     }
 
 
 def texture(rng: np.random.Generator, name: str, size: int) -> np.ndarray:
-    """Take a random crop of a texture, turned by a random number of quarters.
+    """Take a random crop of a texture, by chance upside down.
+
+    Rows stay contiguous in memory: turned crops would slow all arithmetic down.
 
     Returns:
         Array of shape (size, size), float32. It is a view; do not write to it.
     """
     bank = texture_bank(size)[name]
     top, left = rng.integers(0, bank.shape[0] - size + 1, 2)
-    crop = np.rot90(bank[top : top + size, left : left + size], rng.integers(4))
-    return crop.T if rng.random() < 0.5 else crop
+    crop = bank[top : top + size, left : left + size]
+    return crop[::-1] if rng.random() < 0.5 else crop
 
 
 def soft_step(value: np.ndarray, softness: float) -> np.ndarray:
@@ -266,23 +289,32 @@ def fill_polygons(size: int, polygons: list[np.ndarray]) -> np.ndarray:
     return canvas.astype(np.float32) / 255
 
 
-def draw_lines(size: int, lines: np.ndarray, thickness: float) -> np.ndarray:
-    """Draw lines with smooth edges; where lines cross, intensities do not add up.
+def draw_lines(
+    size: int, lines: np.ndarray, thickness: float, brightness: tuple[float, ...] = (1.0,)
+) -> np.ndarray:
+    """Draw lines with smooth edges, in layers that add up.
+
+    Where lines of one layer cross, intensities do not add up.
 
     Args:
         size: Width and height of the canvas (pixels).
         lines: Points (x, y) of each line, shape (lines, points, 2).
         thickness: Width of the lines (pixels); less than one pixel dims the line.
+        brightness: Brightness of each layer; lines are dealt out to the layers in turn.
 
     Returns:
-        Array of shape (size, size), float32, from 0 to 1.
+        Array of shape (size, size), float32, from 0 to the sum of `brightness`.
     """
-    canvas = np.zeros((size, size), np.uint8)
     points = np.round(lines * 2**_POLYGON_SHIFT).astype(np.int32)
-    level = int(255 * min(1.0, thickness))
-    width = max(1, round(thickness))
-    cv2.polylines(canvas, list(points), False, level, width, cv2.LINE_AA, _POLYGON_SHIFT)
-    return canvas.astype(np.float32) / 255
+    width, total = max(1, round(thickness)), sum(brightness)
+    image = np.zeros((size, size), np.uint8)
+    for layer, share in enumerate(np.array(brightness) / total):
+        canvas = np.zeros((size, size), np.uint8)
+        drawn = list(points[layer :: len(brightness)])
+        level = int(255 * share * min(1.0, thickness))
+        cv2.polylines(canvas, drawn, False, level, width, cv2.LINE_AA, _POLYGON_SHIFT)
+        image = cv2.add(image, canvas)
+    return image * np.float32(total / 255)
 
 
 def _outline(rng: np.random.Generator, roughness: float, lowest: int, highest: int) -> np.ndarray:
@@ -290,8 +322,8 @@ def _outline(rng: np.random.Generator, roughness: float, lowest: int, highest: i
     orders = np.arange(lowest, highest + 1)
     heights = rng.normal(0, roughness, len(orders)) / orders**0.75
     phases = rng.uniform(0, 2 * np.pi, len(orders))
-    waves = np.cos(np.outer(orders, _ANGLES) + phases[:, None])
-    return np.clip(1 + heights @ waves, 0.35, 1.9)
+    waves = (heights * np.exp(1j * phases)) @ _HARMONICS[lowest : highest + 1]
+    return np.clip(1 + waves.real, 0.35, 1.9)
 
 
 def _turned(along: np.ndarray, aside: np.ndarray, direction: float) -> np.ndarray:
@@ -300,11 +332,17 @@ def _turned(along: np.ndarray, aside: np.ndarray, direction: float) -> np.ndarra
     return np.stack([along * cosine - aside * sine, along * sine + aside * cosine], axis=1)
 
 
-def _protrusions(rng: np.random.Generator, amount: float) -> np.ndarray:
-    """Pointed protrusions to add to an outline, at `_OUTLINE_ANGLES` directions."""
-    tips = rng.uniform(0, 2 * np.pi, rng.poisson(1.5))
-    lengths = rng.exponential(amount, len(tips))
-    return lengths @ np.maximum(0, np.cos(_ANGLES - tips[:, None])) ** 18
+def _processes(rng: np.random.Generator, amount: float) -> np.ndarray:
+    """Pointed processes to add to an outline, at `_OUTLINE_ANGLES` directions.
+
+    Slender cells taper towards both ends of their long axis (direction 0); further processes
+    point anywhere.
+    """
+    tips = np.concatenate([[0.0, np.pi], rng.uniform(0, 2 * np.pi, rng.poisson(2.0))])
+    tips += rng.normal(0, 0.15, len(tips))
+    lengths = np.minimum(rng.exponential(amount, len(tips)), 0.8)
+    sharpness = rng.uniform(10, 90, (len(tips), 1))
+    return lengths @ np.exp(sharpness * (np.cos(_ANGLES - tips[:, None]) - 1))
 
 
 def _settle(rng: np.random.Generator, line: CellLine) -> tuple[np.ndarray, np.ndarray]:
@@ -417,7 +455,7 @@ class _Drawing:
         nuclei, nucleus_radii, nucleus_lengths = self._nuclei()
         nucleus = fill_polygons(self.size, nuclei) * (inside > 0.5)
         nucleoli = fill_polygons(self.size, self._nucleoli(nuclei)) * nucleus
-        nucleoli = cv2.GaussianBlur(nucleoli, (0, 0), 0.22 * self.scale)
+        nucleoli = cv2.GaussianBlur(nucleoli, (0, 0), 0.16 * self.scale)
         chromosomes = fill_polygons(self.size, self._plates())
         outline = (labels > 0).astype(np.uint8)
         outline[:, 1:][labels[:, 1:] != labels[:, :-1]] = 0
@@ -448,6 +486,7 @@ class _Drawing:
             nucleus_distance=distance(1 - solid),
             nucleus_depth=distance(solid),
             contact=contact,
+            lamella=self.line.lamella,
             state=np.append(INTERPHASE, self.state),
             centre=centre,
             direction=np.append(0.0, self.directions),
@@ -475,7 +514,7 @@ class _Drawing:
             roughness = 0.04 if round_cell else self.line.irregularity
             outline = _outline(self.rng, roughness, 2, 8)
             if not round_cell:
-                outline = outline + _protrusions(self.rng, 2.0 * roughness)
+                outline = outline + _processes(self.rng, self.line.processes)
             long_axis = radius * np.sqrt(stretch) * scale
             short_axis = radius / np.sqrt(stretch) * scale
             x, y = centre * scale
@@ -505,6 +544,10 @@ class _Drawing:
             second[box] = np.where(wins, nearest[box], np.minimum(second[box], reach))
             nearest[box] = np.where(wins, reach, nearest[box])
             labels[box][wins] = cell + 1
+        # The same ripple for both keeps borders between cells smooth and frays free edges.
+        ripple = texture(self.rng, "ripple", self.size)[::2, ::2] * self.line.raggedness
+        nearest += ripple
+        second += ripple
         whole = (self.size, self.size)
         nearest = cv2.resize(nearest, whole, interpolation=cv2.INTER_LINEAR)
         second = cv2.resize(second, whole, interpolation=cv2.INTER_LINEAR)
@@ -542,7 +585,10 @@ class _Drawing:
                 share = 0.5
             radius = float(np.clip(share * self.radii[cell], 3.2, 10.5))
             radii.append(radius)
-            outline = radius * _outline(self.rng, 0.045, 2, 6)
+            outline = radius * _outline(self.rng, self.line.lobing, 2, 6)
+            if self.rng.random() < 0.15:  # a dent makes a kidney
+                dent = np.maximum(0, np.cos(_ANGLES - self.rng.uniform(0, 2 * np.pi)))
+                outline = outline * (1 - self.rng.uniform(0.15, 0.4) * dent**5)
             stretch = min(2.2, 1 + 0.35 * (self.line.elongation - 1) + self.rng.uniform(0, 0.25))
             along = outline * np.sqrt(stretch) * _CIRCLE[:, 0]
             aside = outline / np.sqrt(stretch) * _CIRCLE[:, 1]
@@ -564,7 +610,7 @@ class _Drawing:
             for _ in range(1 + self.rng.binomial(4, 0.4)):
                 corner = nucleus[self.rng.integers(len(nucleus))]
                 place = centre + (corner - centre) * self.rng.uniform(0.05, 0.62)
-                radius = self.rng.uniform(0.8, 1.7) * self.scale
+                radius = self.rng.uniform(0.6, 1.5) * self.scale
                 wobble = 1 + 0.22 * np.cos(2 * angle + self.rng.uniform(0, 6.3))
                 circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
                 polygons.append(place + radius * wobble[:, None] * circle)

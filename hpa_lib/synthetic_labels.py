@@ -1,37 +1,38 @@
-"""Random label sets that follow the published counts of the Kaggle training set.
+"""Random label sets that follow the label table of the Kaggle training set.
 
-The sizes of label sets, the frequencies of classes, and the counts of the five commonest sets
-are published, and the model reproduces all of them. The five sets keep their counts. For all
-others the model is conditional Poisson sampling (Chen, Dempster & Liu 1994,
-https://doi.org/10.1093/biomet/81.3.457): among the sets of one size, the probability of a set
-is proportional to the product of its classes' weights, which are fitted to the frequencies.
+``label_set_counts.csv`` lists the 577 label sets of that table and how many of the 31,072
+samples carry each. Drawing whole sets reproduces everything about the table: the frequencies of
+classes, the sizes of sets, and which classes occur together.
+
+Source of the counts: the training set of the Kaggle competition "Human Protein Atlas Image
+Classification" (2018), https://doi.org/10.1038/s41592-019-0658-6; labels by the Human Protein
+Atlas, https://www.proteinatlas.org.
 """
 
+import csv
 import functools
-import itertools
+from importlib import resources
 
 import numpy as np
 
 from hpa_lib.errors import HpaError
-from hpa_lib.labels import CLASS_COUNT, TRAINING_SET_COUNTS
+from hpa_lib.labels import parse_target, to_multi_hot
 
-LABEL_SET_SIZES: dict[int, int] = {1: 15126, 2: 12485, 3: 3160, 4: 299, 5: 2}
-"""Samples of the Kaggle training set that carry 1, 2, … 5 labels."""
+_FITTING_ROUNDS = 3000
+_FITTING_TOLERANCE = 1e-3
+"""Largest deviation of a class's frequency from the mean, relative to the mean."""
 
-COMMON_LABEL_SETS: dict[tuple[int, ...], int] = {
-    (0,): 2414,
-    (0, 25): 1998,
-    (23,): 1653,
-    (25,): 1470,
-    (7,): 1163,
-}
-"""The five commonest label sets of the Kaggle training set and their counts."""
 
-_ENUMERATED_SIZES = (1, 2)
-"""Sizes whose label sets are listed one by one; larger ones are drawn class by class."""
+@functools.cache
+def label_set_counts() -> dict[tuple[int, ...], int]:
+    """Label sets of the Kaggle training set, the commonest first.
 
-_FITTING_ROUNDS = 500
-_FITTING_TOLERANCE = 1e-4
+    Returns:
+        Samples that carry each label set; class indices are in ascending order.
+    """
+    table = resources.files("hpa_lib").joinpath("label_set_counts.csv")
+    rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+    return {parse_target(row["Target"]): int(row["Count"]) for row in rows}
 
 
 def draw_label_sets(samples: int, seed: int, balance: bool = False) -> list[tuple[int, ...]]:
@@ -42,7 +43,9 @@ def draw_label_sets(samples: int, seed: int, balance: bool = False) -> list[tupl
     Args:
         samples: Number of label sets, at least 1.
         seed: Seed, at least 0.
-        balance: Give all 28 classes the same frequency; sizes keep their distribution.
+        balance: Give all 28 classes the same frequency. The label sets stay those of the
+            table, and their sizes keep their distribution; how often each set of a size occurs
+            changes, which leaves about 50 sets that matter.
 
     Returns:
         Class indices of each sample, in ascending order.
@@ -54,114 +57,36 @@ def draw_label_sets(samples: int, seed: int, balance: bool = False) -> list[tupl
         raise HpaError(f"samples is {samples}.", "Ask for one sample at least.")
     if seed < 0:
         raise HpaError(f"seed is {seed}.", "Choose a whole number from 0 up.")
-    weights, listed = _fitted(balance)
-    sets = list(listed)
-    sizes = [size for size in LABEL_SET_SIZES if size not in _ENUMERATED_SIZES]
-    counts = np.array([*listed.values(), *(LABEL_SET_SIZES[size] for size in sizes)])
+    sets = list(label_set_counts())
+    shares = _balanced_shares() if balance else np.array(list(label_set_counts().values()), float)
     random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
-    uniform = random.random((samples, 1 + CLASS_COUNT))
-    choices = np.searchsorted(np.cumsum(counts) / counts.sum(), uniform[:, 0], side="right")
-    choices = np.minimum(choices, len(counts) - 1)
-    larger = np.array([0] * len(sets) + sizes)[choices]
-    present = _draw_conditional_poisson(weights, larger, uniform[:, 1:])
-    return [
-        sets[choice] if choice < len(sets) else tuple(np.flatnonzero(row).tolist())
-        for choice, row in zip(choices, present, strict=True)
-    ]
+    cumulative = np.cumsum(shares)
+    choices = np.searchsorted(cumulative, random.random(samples) * cumulative[-1], side="right")
+    return [sets[choice] for choice in choices]
 
 
-@functools.lru_cache(maxsize=2)
-def _fitted(balance: bool) -> tuple[np.ndarray, dict[tuple[int, ...], float]]:
-    """Fit the model by iterative proportional fitting.
+@functools.cache
+def _balanced_shares() -> np.ndarray:
+    """Share of each label set when all classes are equally frequent.
+
+    Iterative proportional fitting (Deming & Stephan 1940, https://doi.org/10.1214/aoms/1177731829)
+    finds the shares nearest to the table's, in relative entropy, among those with equal class
+    frequencies and the table's sizes.
 
     Returns:
-        Weights of the classes, and expected counts of all label sets of the enumerated sizes.
+        Array of shape (label sets,), in the order of `label_set_counts`, with sum 1.
     """
-    targets = np.array(TRAINING_SET_COUNTS, float)
-    published = COMMON_LABEL_SETS
-    if balance:
-        targets, published = np.full(CLASS_COUNT, targets.mean()), {}
-    fixed = np.zeros(CLASS_COUNT)
-    for labels, count in published.items():
-        fixed[list(labels)] += count
-    groups = []
-    for size in _ENUMERATED_SIZES:
-        free = [
-            labels
-            for labels in itertools.combinations(range(CLASS_COUNT), size)
-            if labels not in published
-        ]
-        taken = sum(count for labels, count in published.items() if len(labels) == size)
-        groups.append((np.array(free), LABEL_SET_SIZES[size] - taken))
-
-    weights = targets / targets.sum()
-    expected: list[np.ndarray] = []
+    sets, counts = zip(*label_set_counts().items(), strict=True)
+    holds = to_multi_hot(sets).astype(bool)
+    sizes = holds.sum(axis=1)
+    shares = np.array(counts) / sum(counts)
+    size_shares = np.bincount(sizes, shares)
+    frequency = sizes @ shares / holds.shape[1]
     for _ in range(_FITTING_ROUNDS):
-        inclusion = np.zeros(CLASS_COUNT)
-        expected = []
-        for free, count in groups:
-            products = weights[free].prod(axis=1)
-            expected.append(products * (count / products.sum()))
-            for column in free.T:
-                inclusion += np.bincount(column, expected[-1], CLASS_COUNT)
-        for size, count in LABEL_SET_SIZES.items():
-            if size not in _ENUMERATED_SIZES:
-                inclusion += count * _inclusion(weights, size)
-        ratio = (targets - fixed) / inclusion
-        if np.abs(ratio - 1).max() < _FITTING_TOLERANCE:
+        for held in holds.T:
+            present = shares[held].sum()
+            shares = shares * np.where(held, frequency / present, (1 - frequency) / (1 - present))
+        shares *= (size_shares / np.maximum(np.bincount(sizes, shares), 1e-12))[sizes]
+        if np.abs(shares @ holds / frequency - 1).max() < _FITTING_TOLERANCE:
             break
-        weights = weights * ratio
-        weights /= weights.sum()
-    listed = {labels: float(count) for labels, count in published.items()}
-    for (free, _), counts in zip(groups, expected, strict=True):
-        listed |= zip(map(tuple, free.tolist()), counts.tolist(), strict=True)
-    return weights, listed
-
-
-def _symmetric(weights: np.ndarray, highest: int) -> np.ndarray:
-    """Elementary symmetric polynomials of degree 0 to `highest`.
-
-    Args:
-        weights: Values, shape (values, ...); polynomials are taken over the first axis.
-        highest: Highest degree.
-
-    Returns:
-        Array of shape (highest + 1, ...).
-    """
-    polynomials = np.zeros((highest + 1, *weights.shape[1:]))
-    polynomials[0] = 1.0
-    for weight in weights:
-        polynomials[1:] += weight * polynomials[:-1].copy()
-    return polynomials
-
-
-def _inclusion(weights: np.ndarray, size: int) -> np.ndarray:
-    """Probability that a set of `size` classes holds each class."""
-    without_one = np.repeat(weights[:, None], len(weights), axis=1)
-    np.fill_diagonal(without_one, 0.0)
-    others = _symmetric(without_one, size - 1)[size - 1]
-    return weights * others / _symmetric(weights, size)[size]
-
-
-def _draw_conditional_poisson(
-    weights: np.ndarray, sizes: np.ndarray, uniform: np.ndarray
-) -> np.ndarray:
-    """Draw one set a sample, class by class.
-
-    Args:
-        weights: Weight of each class, shape (classes,).
-        sizes: Size of each sample's set; 0 draws none.
-        uniform: Random numbers from 0 to 1, shape (samples, classes).
-
-    Returns:
-        Array of shape (samples, classes), bool.
-    """
-    highest = int(sizes.max())
-    rest = np.stack([_symmetric(weights[index:], highest) for index in range(len(weights) + 1)])
-    present = np.zeros(uniform.shape, bool)
-    missing = sizes.copy()
-    for index, weight in enumerate(weights):
-        chance = weight * rest[index + 1, np.maximum(missing - 1, 0)] / rest[index, missing]
-        present[:, index] = (missing > 0) & (uniform[:, index] < chance)
-        missing -= present[:, index]
-    return present
+    return shares

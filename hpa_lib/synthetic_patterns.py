@@ -25,6 +25,9 @@ from hpa_lib.synthetic_cells import (
     texture,
 )
 
+_TURNS = (0.0, 0.5, -0.5, 1.2)
+"""Changes of direction (radians) that a growing line tries when it meets an obstacle."""
+
 
 @dataclass
 class Stage:
@@ -40,9 +43,11 @@ class Stage:
 
     @functools.cached_property
     def thickness(self) -> np.ndarray:
-        """Height of the cell at each pixel relative to its middle, from 0 to 1."""
-        height = 1 - decay(self.field.edge_distance, 2.5)
-        return height * self.field.inside
+        """Height of the cell at each pixel relative to its middle, from 0 to about 1."""
+        field = self.field
+        uneven = cv2.exp(0.3 * texture(self.rng, "cloud", field.size) - 0.1)
+        thin = decay(field.edge_distance, field.lamella) * (1 - 0.7 * field.contact)
+        return (1 - thin) * field.inside * uneven
 
     @functools.cached_property
     def cytosol(self) -> np.ndarray:
@@ -52,7 +57,7 @@ class Stage:
     @functools.cached_property
     def near_nucleus(self) -> np.ndarray:
         """1 at the nucleus, falling to 0 towards the cell's edge."""
-        return decay(self.field.nucleus_distance, 7.0)
+        return decay(self.field.nucleus_distance, 6.0)
 
     @functools.cached_property
     def filaments(self) -> np.ndarray:
@@ -64,16 +69,19 @@ class Stage:
         """Endoplasmic reticulum: a mesh, denser around the nucleus, with its envelope."""
         field = self.field
         mesh = texture(self.rng, "mesh", field.size)
-        spread = 0.25 + 0.75 * self.near_nucleus
+        reach = self.rng.uniform(0.05, 0.45)
+        spread = reach + (1 - reach) * self.near_nucleus
         envelope = 0.35 * bump(field.nucleus_depth, 0.2, 0.4) * field.nucleus
-        return (mesh * 0.8 + 0.2) * spread * self.thickness * field.cytoplasm + envelope
+        grain = 0.33 * texture(self.rng, "grain", field.size)
+        tubes = np.maximum(0.75 * mesh + 0.2 + grain, 0)
+        return tubes * spread * self.thickness * field.cytoplasm + envelope
 
     @functools.cached_property
     def nucleoplasm(self) -> np.ndarray:
         """Nuclei without nucleoli, finely textured."""
         field = self.field
-        grain = 1 + 0.16 * texture(self.rng, "blobs", field.size)
-        return field.nucleus * (1 - 0.8 * field.nucleoli) * grain
+        blobs, grain = (texture(self.rng, name, field.size) for name in ("blobs", "grain"))
+        return field.nucleus * (1 - 0.8 * field.nucleoli) * (1 + 0.13 * blobs + 0.10 * grain)
 
     @functools.cached_property
     def organizer_side(self) -> np.ndarray:
@@ -118,45 +126,45 @@ class Stage:
         Returns:
             Points of shape (lines, points, 2), pixels.
         """
-        field = self.field
-        ground = field.labels if through_nucleus else self._open_ground
+        ground = (self.field.labels if through_nucleus else self._open_ground).ravel()
+        size, reach = self.field.size, np.float32(step * self.field.scale)
         steps = max(1, round(length / step))
-        points = [np.asarray(starts, float)]
         bends = self.rng.normal(0, wander, (steps, len(starts))).cumsum(0) * 0.25
         bends += self.rng.normal(0, wander, (steps, len(starts)))
-        headings = np.array(headings, float)
-        side = np.where(self.rng.random(len(starts)) < 0.5, 1.0, -1.0)
-        for bend in bends:
+        bends = bends.astype(np.float32)
+        headings = np.array(headings, np.float32)
+        side = np.where(self.rng.random(len(starts)) < 0.5, 1, -1).astype(np.float32)
+        points = np.empty((steps + 1, 2, len(starts)), np.float32)
+        points[0] = np.asarray(starts).T
+        for bend, here, there in zip(bends, points, points[1:], strict=False):
             headings += bend
-            place = points[-1].copy()
-            moving = np.zeros(len(starts), bool)
-            for turn in (0.0, 0.5, -0.5, 1.2):
-                waiting = np.flatnonzero(~moving)
+            there[:] = here
+            waiting = np.arange(len(starts))
+            for turn in _TURNS:
+                ways = headings[waiting] + turn * side[waiting]
+                x = here[0, waiting] + reach * np.cos(ways)
+                y = here[1, waiting] + reach * np.sin(ways)
+                columns = np.minimum(np.maximum(x.astype(np.intp), 0), size - 1)
+                rows = np.minimum(np.maximum(y.astype(np.intp), 0), size - 1)
+                free = ground[rows * size + columns] == cells[waiting]
+                moved = waiting[free]
+                there[0, moved], there[1, moved] = x[free], y[free]
+                headings[moved] = ways[free]
+                waiting = waiting[~free]
                 if not len(waiting):
                     break
-                ways = headings[waiting] + turn * side[waiting]
-                ahead = place[waiting] + step * field.scale * np.stack(
-                    [np.cos(ways), np.sin(ways)], axis=1
-                )
-                free = field.sample(ground, ahead) == cells[waiting]
-                place[waiting[free]] = ahead[free]
-                headings[waiting[free]] = ways[free]
-                moving[waiting[free]] = True
-            points.append(place)
-        return np.stack(points, axis=1)
+        return points.transpose(2, 0, 1)
 
     @functools.cached_property
     def _open_ground(self) -> np.ndarray:
         """Cell at each pixel of cytoplasm, 0 elsewhere."""
         return np.where(self.field.nucleus < 0.5, self.field.labels, 0).astype(np.uint8)
 
-    def lines(self, lines: np.ndarray, width: float, layers: int = 1) -> np.ndarray:
-        """Draw lines of a width (µm) in layers that add up, from 0 to about 1."""
-        field = self.field
-        image = np.zeros((field.size, field.size), np.float32)
-        for layer in range(layers):
-            image += draw_lines(field.size, lines[layer::layers], width * field.scale)
-        return image
+    def lines(
+        self, lines: np.ndarray, width: float, brightness: tuple[float, ...] = (1.0,)
+    ) -> np.ndarray:
+        """Draw lines of a width (µm), as `synthetic_cells.draw_lines` does."""
+        return draw_lines(self.field.size, lines, width * self.field.scale, brightness)
 
     def dots(
         self, places: np.ndarray, radius: float, brightness: np.ndarray | float = 1.0
@@ -199,20 +207,31 @@ class Stage:
 def microtubule_network(stage: Stage) -> np.ndarray:
     """Filaments from the organizing centre and around the nucleus, spindles and bridges."""
     field, rng = stage.field, stage.rng
-    number = (50 * (field.radius / 14.0) ** 1.5 * (field.state != METAPHASE)).astype(int)
+    density = rng.uniform(35, 70) * (field.radius / 14.0) ** 1.5
+    number = (density * (field.state != METAPHASE)).astype(int)
     around = bump(field.nucleus_distance, 1.5, 1.7) * field.cytoplasm
     places, owners = field.scatter(rng, around * 0.8 + 0.2 * field.cytoplasm, number)
     radial = np.arctan2(*(places - field.centre[owners]).T[::-1])
-    swing = rng.normal(0, 0.5, len(owners)) + rng.choice([-1.3, 0.0, 1.3], len(owners))
+    swing = rng.normal(0, 0.4, len(owners)) + rng.choice([-1.3, 0.0, 1.3], len(owners))
+    along = field.direction[owners] + np.pi * rng.integers(0, 2, len(owners))
+    parallel = rng.random(len(owners)) < rng.uniform(0.1, 0.6)
+    first = np.where(parallel, along + rng.normal(0, 0.2, len(owners)), radial + swing)
     anchored = np.repeat(np.arange(len(number)), number // 3)
     starts = np.concatenate([places, field.organizer[anchored]])
     cells = np.concatenate([owners, anchored])
-    headings = np.concatenate([radial + swing, rng.uniform(0, 2 * np.pi, len(anchored))])
-    lines = stage.walk(starts, cells, headings, length=26.0, step=1.4, wander=0.14)
-    image = stage.lines(lines, 0.26, layers=4) * (0.15 + 0.85 * stage.thickness)
+    headings = np.concatenate([first, rng.uniform(0, 2 * np.pi, len(anchored))])
+    over = bool(rng.random() < 0.35)
+    lines = stage.walk(
+        starts, cells, headings,
+        length=26.0, step=1.4, wander=rng.uniform(0.08, 0.2), through_nucleus=over,
+    )  # fmt: skip
+    lines = lines[rng.permutation(len(lines))]
+    image = stage.lines(lines, 0.26, (1.9, 0.9, 0.35, 0.2)) * (0.3 + 0.7 * stage.thickness)
+    image *= 1 - np.float32(rng.uniform(0.3, 0.9)) * field.nucleus  # these lie out of focus
     spindle = mitotic_spindle_fibres(stage)
     bridge = bridge_lines(stage, 0.9)
-    return image / 1.6 * (0.35 + 0.65 * stage.near_nucleus**0.5) + spindle + bridge
+    reach = rng.uniform(0.1, 0.5)
+    return image * 0.8 * (reach + (1 - reach) * stage.near_nucleus**0.5) + spindle + bridge
 
 
 def mitotic_spindle_fibres(stage: Stage) -> np.ndarray:
@@ -231,7 +250,7 @@ def mitotic_spindle_fibres(stage: Stage) -> np.ndarray:
                 fibres.append([start, bulge, middle, stop])
     if not fibres:
         return np.zeros((field.size, field.size), np.float32)
-    image = stage.lines(np.array(fibres), 0.45, layers=2)
+    image = stage.lines(np.array(fibres), 0.45, (1.0, 1.0))
     return cv2.GaussianBlur(image, (0, 0), 0.3 * field.scale)
 
 
@@ -262,13 +281,13 @@ def _nucleoli(stage: Stage) -> np.ndarray:
 def _fibrillar_centres(stage: Stage) -> np.ndarray:
     field = stage.field
     places, cells = field.scatter(stage.rng, field.nucleoli**2, stage.counts(6))
-    image = stage.dots(places, 0.28, stage.rng.uniform(0.6, 1.0, len(cells)))
-    return np.minimum(image, 1.2) + 0.06 * stage.nucleoplasm
+    image = stage.dots(places, 0.28, stage.rng.uniform(0.9, 1.4, len(cells)))
+    return np.minimum(image, 1.4) + 0.06 * stage.nucleoplasm
 
 
 def _speckles(stage: Stage) -> np.ndarray:
     field = stage.field
-    blobs = soft_step(texture(stage.rng, "blobs", field.size) - 1.15, 0.7)
+    blobs = soft_step(texture(stage.rng, "blobs", field.size) - 1.05, 0.6)
     deep = soft_step(field.nucleus_depth - 0.9, 0.8) * (1 - field.nucleoli)
     return (blobs * deep + 0.14 * stage.nucleoplasm) * stage.each(0.6, 1.0)
 
@@ -293,7 +312,7 @@ def _golgi(stage: Stage) -> np.ndarray:
     ribbons = stage.walk(
         places, cells, tangent + rng.normal(0, 0.5, len(cells)), length=2.6, step=0.5, wander=0.35
     )
-    image = cv2.GaussianBlur(stage.lines(ribbons, 0.42, layers=3), (0, 0), 0.2 * field.scale)
+    image = cv2.GaussianBlur(stage.lines(ribbons, 0.42, (1.0, 1.0, 1.0)), (0, 0), 0.2 * field.scale)
     return np.minimum(image, 1.3) + 0.04 * stage.cytosol
 
 
@@ -336,7 +355,7 @@ def _intermediate_filaments(stage: Stage) -> np.ndarray:
     tangent = np.arctan2(*(places - field.centre[cells]).T[::-1]) + np.pi / 2
     heading = tangent + rng.normal(0, 0.6, len(cells))
     bundles = stage.walk(places, cells, heading, length=11.0, step=0.8, wander=0.38)
-    image = stage.lines(bundles, 0.32, layers=3) / 1.4
+    image = stage.lines(bundles, 0.32, (0.9, 0.7, 0.5))
     return image * stage.each(0.6, 1.2) + 0.05 * stage.cytosol
 
 
@@ -353,7 +372,7 @@ def _stress_fibres(stage: Stage) -> np.ndarray:
     ]
     fibres = np.concatenate([halves[0][:, ::-1], halves[1]], axis=1)
     cortex = bump(field.edge_distance, 0.5, 0.5) * field.inside
-    return stage.lines(fibres, 0.45, layers=2) * 0.8 + 0.45 * cortex + 0.05 * stage.cytosol
+    return stage.lines(fibres, 0.45, (1.0, 0.6)) + 0.45 * cortex + 0.05 * stage.cytosol
 
 
 def _focal_adhesions(stage: Stage) -> np.ndarray:
@@ -419,7 +438,7 @@ def _centrosome(stage: Stage) -> np.ndarray:
     )
     everything = np.concatenate(places)
     return (
-        stage.dots(everything, 0.33, rng.uniform(0.7, 1.0, len(everything))) + 0.04 * stage.cytosol
+        stage.dots(everything, 0.38, rng.uniform(1.1, 1.7, len(everything))) + 0.04 * stage.cytosol
     )
 
 
@@ -458,7 +477,7 @@ def _mitochondria(stage: Stage) -> np.ndarray:
     worms = stage.walk(
         places, cells, radial + rng.normal(0, 0.9, len(cells)), length=4.2, step=0.5, wander=0.4
     )
-    image = cv2.GaussianBlur(stage.lines(worms, 0.46, layers=2), (0, 0), 0.15 * field.scale) * 0.8
+    image = cv2.GaussianBlur(stage.lines(worms, 0.46, (0.8, 0.8)), (0, 0), 0.15 * field.scale)
     return np.minimum(image, 1.3) * stage.each(0.6, 1.0) + 0.03 * stage.cytosol
 
 
@@ -497,7 +516,7 @@ def _cytoplasmic_bodies(stage: Stage) -> np.ndarray:
 def _rods_and_rings(stage: Stage) -> np.ndarray:
     field, rng = stage.field, stage.rng
     weight = field.cytoplasm * soft_step(field.edge_distance - 1.5, 1.0)
-    places, cells = field.scatter(rng, weight, 1 + stage.counts(1.5))
+    places, cells = field.scatter(rng, weight, 1 + stage.counts(0.5))
     image = np.zeros((field.size, field.size), np.float32)
     lengths = rng.uniform(3.0, 10.0, len(cells))
     heading = rng.uniform(0, 2 * np.pi, len(cells))
@@ -505,7 +524,7 @@ def _rods_and_rings(stage: Stage) -> np.ndarray:
         [np.cos(heading), np.sin(heading)], axis=1
     )
     image += stage.lines(np.stack([places - reach, places, places + reach], axis=1), 0.6)
-    rings, around = field.scatter(rng, weight, stage.counts(0.9))
+    rings, around = field.scatter(rng, weight, stage.counts(0.7))
     image += stage.discs(rings, rng.uniform(1.0, 2.2, len(around)), width=0.5)
     return np.minimum(image, 1.0) * field.inside + 0.05 * stage.cytosol
 
