@@ -1,11 +1,10 @@
-"""A folder in the Kaggle layout becomes a table with labels, files and a fingerprint.
+"""A data folder becomes a table with labels, files and a fingerprint.
 
-Layout: ``train.csv`` with the columns ``Id`` and ``Target``, and the folder ``train`` with four
-8-bit greyscale PNGs a sample, ``<Id>_red.png``, ``_green``, ``_blue`` and ``_yellow``.
+`hpa_lib.layouts` says which folders are understood, `hpa_lib.image_files` which images.
 """
 
-import io
-import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import files, labels
+from hpa_lib import files, image_files, label_tables, labels, layouts
 from hpa_lib.errors import HpaError
-from hpa_lib.images import CHANNELS, channel_file
+from hpa_lib.images import CHANNELS
+from hpa_lib.label_tables import LabelTable
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-# The end of a PNG: Adler-32 of the whole pixel stream, CRC-32 of the last data chunk, IEND chunk.
-_PNG_TAIL_BYTES = 4 + 4 + len(_PNG_END)
-
-_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SAMPLES_A_TASK = 128
 
 
 @dataclass(frozen=True)
@@ -31,11 +26,16 @@ class Dataset:
 
     Attributes:
         name: The folder's name, for headings and run names.
-        folder: The folder that holds ``train.csv``.
-        ids: Sample ids in the order of ``train.csv``.
+        folder: The folder that holds the label table.
+        ids: Sample ids in the order of the label table.
         label_sets: Class indices of each sample, ascending.
-        fingerprint: SHA-256 over ids, labels, file sizes and the checksums that end each PNG.
-            Samples in another order, a changed label or a changed pixel give another value.
+        fingerprint: SHA-256 over ids, labels and the `image_files.Trace.mark` of each file, and
+            over sources and maxima where the table gives them. Samples in another order, a
+            changed label, a changed pixel of a PNG or a sample less give another value.
+        patterns: Files of each sample; see `layouts.SampleFiles.pattern`.
+        sources: Where each sample comes from; empty where the label table doesn't say.
+        maxima: Value of 16-bit images that becomes 255, one a sample; empty for the full range.
+        left_out: Ids that were left out on request.
     """
 
     name: str
@@ -43,14 +43,35 @@ class Dataset:
     ids: tuple[str, ...]
     label_sets: tuple[tuple[int, ...], ...]
     fingerprint: str
+    patterns: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    maxima: tuple[int, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
-    def image_folder(self) -> Path:
-        """Folder of the channel images."""
-        return self.folder / "train"
+    def paths(self, row: int) -> tuple[Path, ...]:
+        """Files of the four channels of a sample, in the order of `images.CHANNELS`."""
+        return sample_paths(self.folder, self.patterns[row])
+
+    def read_sample(self, row: int) -> np.ndarray:
+        """Read the four channels of a sample.
+
+        Returns:
+            Array of shape (height, width, 4), dtype uint8, in the order of `images.CHANNELS`.
+
+        Raises:
+            HpaError: As `image_files.read_sample`.
+        """
+        return image_files.read_sample(self.paths(row), self._maximum(row))
+
+    def read_channels(self, row: int) -> list[np.ndarray]:
+        """Read a sample as `read_sample` does, as four arrays of shape (height, width)."""
+        return image_files.read_channels(self.paths(row), self._maximum(row))
+
+    def _maximum(self, row: int) -> int:
+        return self.maxima[row] if self.maxima else image_files.FULL_RANGE_16_BIT
 
     @property
     def multi_hot(self) -> np.ndarray:
@@ -59,140 +80,109 @@ class Dataset:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a sample: Id, Target, the class names, and the number of labels."""
-        return pd.DataFrame(
-            {
-                "Id": self.ids,
-                "Target": [labels.format_target(indices) for indices in self.label_sets],
-                "classes": [labels.class_names(indices) for indices in self.label_sets],
-                "labels": [len(indices) for indices in self.label_sets],
-            }
-        )
+        """One row a sample: Id, Target, class names, number of labels, and source if known."""
+        columns = {
+            "Id": self.ids,
+            "Target": [labels.format_target(indices) for indices in self.label_sets],
+            "classes": [labels.class_names(indices) for indices in self.label_sets],
+            "labels": [len(indices) for indices in self.label_sets],
+        }
+        return pd.DataFrame(columns | ({"source": self.sources} if self.sources else {}))
+
+    def rows_by_source(self) -> dict[str, np.ndarray]:
+        """Row numbers of each source, in alphabetical order; one entry where none is named."""
+        sources = np.array(self.sources or [self.name] * len(self))
+        return {str(name): np.flatnonzero(sources == name) for name in np.unique(sources)}
 
     def description(self) -> dict[str, object]:
-        """What a manifest records: name, number of samples, fingerprint."""
-        return {"name": self.name, "samples": len(self), "fingerprint": self.fingerprint}
+        """What a manifest records: name, samples, fingerprint, sources, Ids left out."""
+        return {
+            "name": self.name,
+            "samples": len(self),
+            "fingerprint": self.fingerprint,
+            "sources": dict(sorted(Counter(self.sources).items())),
+            "left_out": list(self.left_out),
+        }
 
 
-def read_label_table(path: Path) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
-    """Read a label table.
+def load(folder: Path, leave_out: Collection[str] = ()) -> Dataset:
+    """Open a data folder and check that it is whole.
 
-    Args:
-        path: CSV file in UTF-8 with a header that names ``Id`` and ``Target``.
-
-    Returns:
-        Ids and label sets, in the order of the file.
-
-    Raises:
-        HpaError: If the file is missing, unreadable or empty, lacks a column, repeats an Id,
-            holds an Id that can't be a file name, or a Target that can't be parsed.
-    """
-    example = "A label table has the columns Id and Target, for example 'abc,16 0'."
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise HpaError(f"Label table {path} can't be read ({error.strerror}).", example) from error
-    except UnicodeDecodeError as error:
-        raise HpaError(f"Label table {path} isn't UTF-8 text ({error}).", example) from error
-    try:
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise HpaError(f"Label table {path} can't be parsed ({error}).", example) from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas makes surplus fields the row names
-        raise HpaError(f"Label table {path} has rows with more fields than its header.", example)
-    missing = [column for column in ("Id", "Target") if column not in table.columns]
-    if missing:
-        raise HpaError(
-            f"Label table {path} lacks the column {missing[0]}; it has {list(table.columns)}.",
-            example,
-        )
-    if table.empty:
-        raise HpaError(f"Label table {path} holds no sample.", "Add at least one row.")
-    _check_ids(table["Id"], path)
-    label_sets = []
-    for row, (sample_id, target) in enumerate(zip(table["Id"], table["Target"], strict=True)):
-        try:
-            label_sets.append(labels.parse_target(target))
-        except HpaError as error:
-            raise HpaError(
-                f"Label table {path}, line {row + 2}, Id {sample_id}: {error.problem}",
-                error.remedy,
-            ) from error
-    return tuple(table["Id"]), tuple(label_sets)
-
-
-def load(folder: Path) -> Dataset:
-    """Open a folder in the Kaggle layout and check that it is whole.
-
-    Every image file is opened: its size, first and last bytes enter the fingerprint, and a
-    missing or truncated file is found here, before any training starts. Pixels aren't decoded.
+    Every image file is opened: its size, header and last bytes are read, and a missing,
+    truncated or unsuitable file is found here, before any training starts. Pixels aren't
+    decoded; ``hpa data check`` does that.
 
     Args:
-        folder: The folder that holds ``train.csv`` and ``train/``.
+        folder: The data folder; see `layouts`.
+        leave_out: Ids of samples that aren't wanted; their files aren't looked at.
 
     Raises:
-        HpaError: If the folder or a file is missing, truncated or no PNG, or the label table
-            is refused by `read_label_table`.
+        HpaError: If the folder is refused by `layouts.detect`, its table by
+            `label_tables.read`, or a file is missing or refused by `image_files.inspect`.
     """
-    folder = Path(folder).expanduser().absolute()
-    if not folder.is_dir():
-        raise HpaError(
-            f"Data folder {folder} (parameter data) doesn't exist or isn't a folder.",
-            "Give a folder with train.csv and train/, or leave data empty for synthetic images.",
-        )
-    ids, label_sets = read_label_table(folder / "train.csv")
-    paths = [
-        channel_file(folder / "train", sample, channel) for sample in ids for channel in CHANNELS
+    layout = layouts.detect(folder)
+    table = label_tables.read(layout.label_table, leave_out)
+    found = [layout.find(sample_id, table.source(row)) for row, sample_id in enumerate(table.ids)]
+    missing = [
+        layouts.channel_path(layout.folder, sample.pattern, channel)
+        for sample in found
+        for channel in sample.missing
     ]
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        tails = list(pool.map(_png_tail, paths, chunksize=256))
-    missing = [path for path, tail in zip(paths, tails, strict=True) if tail is None]
     if missing:
         raise HpaError(
-            f"{len(missing)} of {len(paths)} image files are missing; the first is {missing[0]}.",
-            "Every Id of train.csv needs four files, <Id>_red.png, _green, _blue and _yellow.",
+            f"{len(missing)} of {len(found) * len(CHANNELS)} image files are missing; the first "
+            f"is {missing[0]}.",
+            f"Every Id of {table.path.name} needs four files, <Id>_red, _green, _blue, _yellow.",
         )
-    targets = [labels.format_target(indices) for indices in label_sets]
-    fingerprint = files.digest_bytes(
-        "\n".join(ids).encode(), "\n".join(targets).encode(), b"".join(tails)
+    patterns = tuple(sample.pattern for sample in found)
+    marks = _read_marks(layout.folder, patterns)
+    return Dataset(
+        layout.folder.name,
+        layout.folder,
+        table.ids,
+        table.label_sets,
+        fingerprint(table, marks),
+        patterns,
+        table.sources,
+        table.maxima,
+        table.left_out,
     )
-    return Dataset(folder.name, folder, ids, label_sets, fingerprint)
 
 
-def _check_ids(ids: pd.Series, path: Path) -> None:
-    for row, sample_id in enumerate(ids):
-        if not _ID_PATTERN.fullmatch(sample_id):
-            raise HpaError(
-                f"Label table {path}, line {row + 2}: Id {sample_id!r} can't be a file name.",
-                "Ids hold letters, digits, '_', '-' and '.', and start with a letter or digit.",
-            )
-    repeated = ids[ids.duplicated()]
-    if len(repeated):
-        raise HpaError(
-            f"Label table {path} repeats the Id {repeated.iloc[0]!r} "
-            f"({repeated.nunique()} repeated in all).",
-            "Keep one row an Id.",
-        )
+def _read_marks(folder: Path, patterns: Sequence[str]) -> list[bytes]:
+    """`image_files.Trace.mark` of all files; network drives answer faster when asked at once."""
+
+    def read(start: int) -> list[bytes]:
+        return [
+            image_files.inspect(f"{folder}/{pattern.replace('*', channel)}").mark
+            for pattern in patterns[start : start + _SAMPLES_A_TASK]
+            for channel in CHANNELS
+        ]
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        parts = pool.map(read, range(0, len(patterns), _SAMPLES_A_TASK))
+        return [mark for part in parts for mark in part]
 
 
-def _png_tail(path: Path) -> bytes | None:
-    """Size and last bytes of a PNG; None if there is no such file."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(len(_PNG_SIGNATURE))
-            size = stream.seek(0, io.SEEK_END)
-            stream.seek(max(0, size - _PNG_TAIL_BYTES))
-            tail = stream.read()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise HpaError(
-            f"Image {path} can't be read ({error.strerror}).", "Check the file and its rights."
-        ) from error
-    if head != _PNG_SIGNATURE:
-        raise HpaError(f"Image {path} isn't a PNG file.", "Channel images are 8-bit PNGs.")
-    if not tail.endswith(_PNG_END):
-        raise HpaError(
-            f"Image {path} is truncated at {size} bytes.", "Download or copy the file again."
-        )
-    return size.to_bytes(8, "little") + tail
+def sample_paths(folder: Path, pattern: str) -> tuple[Path, ...]:
+    """Files of the four channels; see `layouts.SampleFiles.pattern`."""
+    return tuple(layouts.channel_path(folder, pattern, channel) for channel in CHANNELS)
+
+
+def fingerprint(table: LabelTable, marks: Sequence[bytes]) -> str:
+    """Fingerprint of a dataset; see `Dataset`.
+
+    Args:
+        table: Its rows.
+        marks: `image_files.Trace.mark` of the four files of each row, in the order of the rows.
+    """
+    targets = [labels.format_target(indices) for indices in table.label_sets]
+    parts = [table.ids, targets]
+    more = [("source", *table.sources)] if table.sources else []
+    if table.maxima:
+        more.append(("maximum", *map(str, table.maxima)))
+    return files.digest_bytes(
+        *("\n".join(part).encode() for part in parts),
+        b"".join(marks),
+        *("\n".join(part).encode() for part in more),
+    )

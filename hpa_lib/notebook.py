@@ -4,7 +4,6 @@ import ast
 import logging
 import random
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from IPython import get_ipython
 from IPython.display import Markdown, display
 
 from hpa_lib import dataset as datasets
-from hpa_lib import embedded, parameters
+from hpa_lib import embedded, label_tables, layouts, parameters
 from hpa_lib.runs import Run
 
 TITLES: dict[str, str] = {
@@ -57,8 +56,10 @@ def start(notebook: str, namespace: dict[str, Any]) -> Any:
 def open_dataset(values: parameters.DataParameters) -> datasets.Dataset:
     """Open the dataset that the parameters name; write the synthetic one first if there is none."""
     if values.data:
-        return datasets.load(Path(values.data))
-    return datasets.load(embedded.write_embedded(values.synthetic_samples, values.synthetic_size))
+        folder = layouts.data_path(values.data)
+    else:
+        folder = embedded.write_embedded(values.synthetic_samples, values.synthetic_size)
+    return datasets.load(folder, label_tables.parse_leave_out(values.leave_out))
 
 
 def open_run(

@@ -12,25 +12,43 @@ PRESETS = PROJECT_ROOT / "params"
 NOTEBOOK_NAMES = ("1_explore", "2_train_resnet", "3_train_vgg", "4_compare")
 
 
+KAGGLE_WORKING = Path("/kaggle/working")
+"""Where a Kaggle notebook can write; its inputs are read-only."""
+
+
+def writable_root() -> Path:
+    """Where ``data``, ``runs`` and ``reports`` are made.
+
+    The checkout, or where that is read-only, the folder that Kaggle keeps of a session, or the
+    current folder.
+    """
+    candidates = (PROJECT_ROOT, KAGGLE_WORKING)
+    return next((folder for folder in candidates if os.access(folder, os.W_OK)), Path.cwd())
+
+
 def data_folder() -> Path:
     """Where synthetic datasets and decoded caches are written.
 
-    The folder ``data`` of the checkout, or the one named by the environment variable
+    The folder ``data`` of `writable_root`, or the one named by the environment variable
     ``HPA_DATA``.
     """
-    return Path(os.environ.get("HPA_DATA") or PROJECT_ROOT / "data").absolute()
+    return _folder("data")
 
 
 def runs_folder() -> Path:
-    """Where run folders are written: ``runs`` of the checkout, or ``$HPA_RUNS``."""
-    return Path(os.environ.get("HPA_RUNS") or PROJECT_ROOT / "runs").absolute()
+    """Where run folders are written: ``runs`` of `writable_root`, or ``$HPA_RUNS``."""
+    return _folder("runs")
 
 
 def reports_folder() -> Path:
-    """Where report pages are written: ``reports`` of the checkout, or ``$HPA_REPORTS``."""
-    return Path(os.environ.get("HPA_REPORTS") or PROJECT_ROOT / "reports").absolute()
+    """Where report pages are written: ``reports`` of `writable_root`, or ``$HPA_REPORTS``."""
+    return _folder("reports")
 
 
 def keras_weights_folder() -> Path:
     """Where Keras looks for downloaded ImageNet weights: ``$KERAS_HOME/models``."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+
+
+def _folder(name: str) -> Path:
+    return Path(os.environ.get(f"HPA_{name.upper()}") or writable_root() / name).absolute()

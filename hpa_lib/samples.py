@@ -19,8 +19,7 @@ def draw(dataset: Dataset, count: int, seed: int) -> np.ndarray:
 def pictures(dataset: Dataset, rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """The four channels of each row, shape (size, size, 4), dtype uint8; one read at a time."""
     for row in rows:
-        sample = images.read_sample(dataset.image_folder, dataset.ids[row])
-        yield images.resize_area(sample, size)
+        yield images.compose(dataset.read_sample(row), size, "rgby")
 
 
 def channel_table(dataset: Dataset, count: int, seed: int) -> pd.DataFrame:
@@ -30,10 +29,31 @@ def channel_table(dataset: Dataset, count: int, seed: int) -> pd.DataFrame:
         Index channel; columns mean and standard deviation, on a scale from 0 to 1.
     """
     rows = draw(dataset, count, seed)
-    statistics = images.channel_statistics(
-        images.read_sample(dataset.image_folder, dataset.ids[row]) for row in rows
-    )
+    statistics = images.channel_statistics(dataset.read_sample(row) for row in rows)
     return pd.DataFrame(statistics, index=pd.Index(images.CHANNELS, name="channel"))
+
+
+def source_table(dataset: Dataset, count: int, seed: int) -> pd.DataFrame:
+    """Compare the sources of a dataset, over up to `count` random samples of each.
+
+    Returns:
+        One row a source: index source; columns samples, labels per sample, and where there are
+        several sources the mean of each channel, on a scale from 0 to 1.
+    """
+    rows = {}
+    by_source = dataset.rows_by_source()
+    random = np.random.default_rng(seed)
+    for source, members in by_source.items():
+        sizes = [len(dataset.label_sets[row]) for row in members]
+        rows[source] = {"samples": len(members), "labels per sample": float(np.mean(sizes))}
+        if len(by_source) > 1:
+            drawn = random.choice(members, min(count, len(members)), replace=False)
+            statistics = images.channel_statistics(dataset.read_sample(row) for row in drawn)
+            rows[source] |= {
+                f"mean {channel}": float(mean)
+                for channel, mean in zip(images.CHANNELS, statistics["mean"], strict=True)
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("source")
 
 
 def overview(dataset: Dataset, statistics: pd.DataFrame) -> dict[str, Any]:

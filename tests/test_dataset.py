@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import dataset, images, labels
+from hpa_lib import dataset, files, images, labels
 from hpa_lib.errors import HpaError
 
 
@@ -17,15 +17,6 @@ def refusal(folder):
     return caught.value.problem
 
 
-def table_refusal(tmp_path, text):
-    path = tmp_path / "train.csv"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(HpaError) as caught:
-        dataset.read_label_table(path)
-    assert str(path) in caught.value.problem
-    return caught.value.problem
-
-
 def test_opens_a_folder_in_the_kaggle_layout(tiny_dataset):
     opened = dataset.load(tiny_dataset)
     assert len(opened) == 24
@@ -33,9 +24,10 @@ def test_opens_a_folder_in_the_kaggle_layout(tiny_dataset):
     assert opened.ids[3] == "sample-03"
     assert opened.label_sets[3] == (3, 24)
     assert opened.multi_hot[3].nonzero()[0].tolist() == [3, 24]
-    assert opened.image_folder == tiny_dataset / "train"
+    assert opened.paths(3)[0] == tiny_dataset / "train" / "sample-03_red.png"
     assert opened.description() == {
         "name": "tiny", "samples": 24, "fingerprint": opened.fingerprint,
+        "sources": {}, "left_out": [],
     }  # fmt: skip
 
 
@@ -54,12 +46,6 @@ def test_relative_and_home_paths(tiny_dataset, monkeypatch):
     fingerprint = dataset.load(tiny_dataset).fingerprint
     assert dataset.load(Path("tiny")).folder == tiny_dataset
     assert dataset.load(Path("~/tiny")).fingerprint == fingerprint
-
-
-def test_labels_are_read_in_any_order_with_a_byte_order_mark(tmp_path):
-    path = tmp_path / "train.csv"
-    path.write_text("Target,note,Id\n16 0,x,a\n,y,nan\n", encoding="utf-8-sig")
-    assert dataset.read_label_table(path) == (("a", "nan"), ((0, 16), ()))
 
 
 def test_fingerprint_depends_on_content_and_not_on_place(tiny_dataset, write_dataset, tmp_path):
@@ -116,84 +102,87 @@ def test_truncated_png(tiny_dataset, kept):
     assert f"truncated at {path.stat().st_size} bytes" in problem
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 a JPEG", b"<html>403</html>" * 50])
-def test_file_that_is_no_png(tiny_dataset, content):
-    path = tiny_dataset / "train" / "sample-05_blue.png"
-    path.write_bytes(content)
-    problem = refusal(tiny_dataset)
-    assert str(path) in problem
-    assert "isn't a PNG" in problem
+def test_sample_that_is_left_out_is_not_looked_at_and_counts_as_absent(tiny_dataset):
+    whole = dataset.load(tiny_dataset)
+    (tiny_dataset / "train" / "sample-05_blue.png").unlink()
+    left = dataset.load(tiny_dataset, ["sample-05"])
+    assert len(left) == 23
+    assert "sample-05" not in left.ids
+    assert left.description()["left_out"] == ["sample-05"]
+    assert left.fingerprint != whole.fingerprint
+    table = (tiny_dataset / "train.csv").read_text().splitlines(keepends=True)
+    (tiny_dataset / "train.csv").write_text("".join(line for line in table if "-05," not in line))
+    assert dataset.load(tiny_dataset).fingerprint == left.fingerprint
 
 
-def test_folder_in_place_of_an_image(tiny_dataset):
-    path = tiny_dataset / "train" / "sample-05_blue.png"
-    path.unlink()
-    path.mkdir()
-    assert str(path) in refusal(tiny_dataset)
+def test_read_sample_stacks_channels_in_order(tiny):
+    sample = tiny.read_sample(3)
+    assert (sample.shape, sample.dtype) == ((20, 20, 4), np.uint8)
+    for position, name in enumerate(images.CHANNELS):
+        path = tiny.folder / "train" / f"sample-03_{name}.png"
+        np.testing.assert_array_equal(sample[..., position], cv2.imread(str(path), -1))
 
 
-@pytest.mark.parametrize("target", ["28", "-1", "0 99"])
-def test_label_outside_the_28_classes(tmp_path, target):
-    problem = table_refusal(tmp_path, f"Id,Target\na,0\nb,{target}\n")
-    assert "line 3" in problem
-    assert "Id b" in problem
-    assert repr(target) in problem
+def test_read_sample_refuses_channels_of_different_size(tiny):
+    cv2.imwrite(str(tiny.folder / "train" / "sample-00_blue.png"), np.zeros((8, 9), np.uint8))
+    with pytest.raises(HpaError, match=r"sample-00.*differ in size.*\(8, 9\)"):
+        tiny.read_sample(0)
 
 
-def test_repeated_id(tmp_path):
-    problem = table_refusal(tmp_path, "Id,Target\na,0\nb,1\na,2\nb,2\n")
-    assert "'a'" in problem
-    assert "2 repeated" in problem
+def add_columns(folder, **columns):
+    """Add columns of constant or cycling values to the label table."""
+    table = pd.read_csv(folder / "train.csv", dtype=str, keep_default_na=False)
+    for name, values in columns.items():
+        table[name] = (values * len(table))[: len(table)]
+    table.to_csv(folder / "train.csv", index=False)
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "Id,Target\n"])
-def test_empty_table(tmp_path, text):
-    table_refusal(tmp_path, text)
+def test_sources_are_counted_and_enter_the_fingerprint(tiny_dataset):
+    without = dataset.load(tiny_dataset)
+    assert {name: len(rows) for name, rows in without.rows_by_source().items()} == {"tiny": 24}
+    add_columns(tiny_dataset, source=["kaggle", "kaggle", "atlas"])
+    joined = dataset.load(tiny_dataset)
+    assert joined.description()["sources"] == {"atlas": 8, "kaggle": 16}
+    assert joined.rows_by_source()["atlas"].tolist() == list(range(2, 24, 3))
+    assert joined.table["source"].tolist()[:3] == ["kaggle", "kaggle", "atlas"]
+    assert joined.fingerprint != without.fingerprint
 
 
+def test_declared_maximum_scales_16_bit_images_and_enters_the_fingerprint(tiny_dataset):
+    for channel in images.CHANNELS:
+        path = tiny_dataset / "train" / f"sample-00_{channel}.png"
+        cv2.imwrite(str(path), np.full((20, 20), 4095, np.uint16))
+    full_range = dataset.load(tiny_dataset)
+    assert (full_range.read_sample(0) == 16).all()
+    add_columns(tiny_dataset, maximum=["4095"])
+    declared = dataset.load(tiny_dataset)
+    assert (declared.read_sample(0) == 255).all()
+    assert declared.fingerprint != full_range.fingerprint
+
+
+def test_fingerprint_is_the_digest_that_earlier_runs_recorded(tiny_dataset):
+    opened = dataset.load(tiny_dataset)
+    targets = "\n".join(labels.format_target(indices) for indices in opened.label_sets)
+    tails = b"".join(
+        len(content).to_bytes(8, "little") + content[-20:]
+        for row in range(24)
+        for content in [path.read_bytes() for path in opened.paths(row)]
+    )
+    parts = ("\n".join(opened.ids).encode(), targets.encode(), tails)
+    assert opened.fingerprint == files.digest_bytes(*parts)
+
+
+@pytest.mark.real_images
 @pytest.mark.parametrize(
-    ("text", "column"),
-    [("Id,Predicted\na,0\n", "Target"), ("id,Target\na,0\n", "Id"), ("Id;Target\na;0\n", "Id")],
+    ("folder", "samples", "shape"),
+    [
+        ("", 60, (512, 512, 4)),
+        ("full_size", 2, (2048, 2048, 4)),
+        ("hpav18", 1, (1728, 1728, 4)),
+    ],
 )
-def test_missing_column(tmp_path, text, column):
-    assert f"lacks the column {column}" in table_refusal(tmp_path, text)
-
-
-@pytest.mark.parametrize("rows", ["a,16,0\n", "a,16,0\nb,1\n", "b,1\na,16,0\n"])
-def test_labels_separated_by_commas_are_refused_and_never_taken_for_ids(tmp_path, rows):
-    table_refusal(tmp_path, "Id,Target\n" + rows)
-
-
-@pytest.mark.parametrize("sample_id", ["../secret", "a/b", "/etc/passwd", ".hidden", "a b", ""])
-def test_ids_that_could_leave_the_folder(tmp_path, sample_id):
-    problem = table_refusal(tmp_path, f"Id,Target\nfine,0\n{sample_id},0\n")
-    assert "line 3" in problem
-    assert repr(sample_id) in problem
-
-
-def test_table_that_is_no_text(tmp_path):
-    path = tmp_path / "train.csv"
-    path.write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(HpaError, match="UTF-8"):
-        dataset.read_label_table(path)
-
-
-@pytest.mark.real_images
-def test_real_samples(real_images):
-    opened = dataset.load(real_images)
-    assert len(opened) == 60
-    sample = images.read_sample(opened.image_folder, opened.ids[0])
-    assert sample.shape == (512, 512, 4)
-    assert opened.fingerprint == dataset.load(real_images).fingerprint
-
-
-@pytest.mark.real_images
-def test_real_label_table(real_images):
-    path = real_images / "labels" / "train_full.csv"
-    ids, label_sets = dataset.read_label_table(path)
-    assert len(ids) == 31_072
-    counts = labels.to_multi_hot(label_sets).sum(axis=0, dtype=int)
-    assert tuple(counts) == labels.TRAINING_SET_COUNTS
-    sizes = np.bincount([len(indices) for indices in label_sets])
-    assert sizes.tolist() == [0, 15_126, 12_485, 3_160, 299, 2]
-    assert list(ids) == pd.read_csv(path)["Id"].to_list()
+def test_real_samples(real_images, folder, samples, shape):
+    opened = dataset.load(real_images / folder)
+    assert len(opened) == samples
+    assert opened.read_sample(0).shape == shape
+    assert opened.fingerprint == dataset.load(real_images / folder).fingerprint

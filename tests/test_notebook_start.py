@@ -183,3 +183,26 @@ def test_paths_can_be_set_from_outside(monkeypatch, tmp_path):
     assert paths.reports_folder() == paths.PROJECT_ROOT / "reports"
     monkeypatch.setenv("KERAS_HOME", "/keras")
     assert paths.keras_weights_folder() == Path("/keras/models")
+
+
+@pytest.mark.parametrize("on_kaggle", [True, False])
+def test_read_only_checkout_writes_elsewhere(monkeypatch, tmp_path, on_kaggle):
+    kaggle = tmp_path / "kaggle"
+    if on_kaggle:
+        kaggle.mkdir()
+    monkeypatch.setattr(paths, "KAGGLE_WORKING", kaggle)
+    access = paths.os.access
+    monkeypatch.setattr(
+        paths.os, "access", lambda path, mode: path != paths.PROJECT_ROOT and access(path, mode)
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HPA_RUNS")
+    assert paths.runs_folder() == (kaggle if on_kaggle else tmp_path) / "runs"
+    assert paths.data_folder() == Path(paths.os.environ["HPA_DATA"])
+
+
+def test_open_dataset_leaves_out_and_finds_the_competition(monkeypatch, tiny_dataset):
+    monkeypatch.setattr(notebook.layouts, "data_path", {"kaggle": tiny_dataset}.get)
+    values = parameters.validate("1_explore", {"data": "kaggle", "leave_out": "sample-03"})
+    opened = notebook.open_dataset(values)
+    assert (len(opened), opened.left_out) == (23, ("sample-03",))

@@ -1,0 +1,256 @@
+"""Find a dataset's label table and the files of its samples: one place decides the layout.
+
+A data folder holds a label table, ``train.csv`` or else the only CSV file with the columns
+``Id`` and ``Target``, and the images of each sample, ``<Id>_<channel>.<ending>``. They lie in
+``train``, ``train_full_size`` or ``images``, in a folder named after the sample's source, or
+beside the table. An image of the Human Protein Atlas' version 18 may also go by the name that
+its web address has, which lacks the number of the antibody: ``89_B5_1_red.jpg`` of
+``11088_89_B5_1``. Every sample has its files in one place and of one ending; where two fit,
+the folder is refused.
+"""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpa_lib import label_tables
+from hpa_lib.errors import HpaError
+from hpa_lib.image_files import FORMATS
+from hpa_lib.images import CHANNELS
+
+KAGGLE = "kaggle"
+"""Value of the parameter ``data`` that stands for the competition's folder on this machine."""
+
+COMPETITION = "human-protein-atlas-image-classification"
+IMAGE_FOLDERS: tuple[str, ...] = ("train", "train_full_size", "images")
+"""Folders, relative to the label table's, in which images are looked for."""
+
+_ATLAS_ID = re.compile(r"\d+_(\d+_[A-Z]\d+_\d+(_cr[0-9a-f]+)?)")
+_BITS = {channel: 1 << position for position, channel in enumerate(CHANNELS)}
+
+
+@dataclass(frozen=True)
+class SampleFiles:
+    """Where the four files of a sample are.
+
+    Attributes:
+        pattern: Their path relative to the data folder, with ``*`` for the channel, such as
+            ``train/<Id>_*.png``.
+        missing: Channels without a file.
+    """
+
+    pattern: str
+    missing: tuple[str, ...]
+
+
+@dataclass
+class _Place:
+    """What lies in one folder: stems with their endings and channels; links that lead out."""
+
+    found: dict[str, dict[str, int]] = field(default_factory=dict)
+    leading_out: set[str] = field(default_factory=set)
+
+
+class Layout:
+    """Maps the samples of one folder to their files. See `detect`.
+
+    Attributes:
+        folder: The data folder.
+        label_table: Path of its label table.
+    """
+
+    def __init__(self, folder: Path, label_table: Path) -> None:
+        self.folder = folder
+        self.label_table = label_table
+        self._places: dict[str, _Place] = {}
+        self._owners: dict[str, str] = {}
+
+    def find(self, sample_id: str, source: str = "") -> SampleFiles:
+        """Find the files of a sample.
+
+        Raises:
+            HpaError: If files of several endings or places fit, if another Id has the same
+                files, or if a file is a link that leads out of the data folder.
+        """
+        match = _ATLAS_ID.fullmatch(sample_id)
+        stems = (sample_id, match[1]) if match else (sample_id,)
+        places = dict.fromkeys((*([source] if source else []), *IMAGE_FOLDERS, ""))
+        candidates = [
+            (name, stem, ending, channels)
+            for name in places
+            for stem in stems
+            for ending, channels in self.place(name).found.get(stem, {}).items()
+        ]
+        if not candidates:
+            first = next((name for name in places if (self.folder / name).is_dir()), "")
+            return SampleFiles(_pattern(first, sample_id, ".png"), CHANNELS)
+        if len(candidates) > 1:
+            first, second = (_pattern(*candidate[:3]) for candidate in candidates[:2])
+            raise HpaError(
+                f"Sample {sample_id} of {self.folder} has files of two kinds: {first} and "
+                f"{second}.",
+                "Keep one kind, or give a folder that holds the label table and one kind.",
+            )
+        name, stem, ending, channels = candidates[0]
+        pattern = _pattern(name, stem, ending)
+        if self._owners.setdefault(pattern, sample_id) != sample_id:
+            raise HpaError(
+                f"Samples {self._owners[pattern]} and {sample_id} of {self.folder} have the same "
+                f"files, {pattern}.",
+                "Name the files after the whole Id.",
+            )
+        for channel in CHANNELS:
+            if f"{stem}_{channel}{ending}" in self.place(name).leading_out:
+                raise _leads_out(channel_path(self.folder, pattern, channel), self.folder)
+        missing = tuple(channel for channel in CHANNELS if not channels & _BITS[channel])
+        return SampleFiles(pattern, missing)
+
+    def unused_files(self, patterns: list[str]) -> int:
+        """Number of channel images, in the places looked at, that belong to no given pattern."""
+        present = sum(
+            channels.bit_count()
+            for place in self._places.values()
+            for endings in place.found.values()
+            for channels in endings.values()
+        )
+        return present - sum(self._count(pattern) for pattern in patterns)
+
+    def _count(self, pattern: str) -> int:
+        name, _, file = pattern.rpartition("/")
+        stem, ending = file.split("_*")
+        return self.place(name).found.get(stem, {}).get(ending, 0).bit_count()
+
+    def place(self, name: str) -> _Place:
+        """What lies in a folder below the data folder; listed once."""
+        if name not in self._places:
+            self._places[name] = self._list(name)
+        return self._places[name]
+
+    def _list(self, name: str) -> _Place:
+        place, folder = _Place(), self.folder / name
+        if not folder.is_dir():
+            return place
+        _refuse_link(folder, self.folder)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                body, dot, ending = entry.name.rpartition(".")
+                stem, _, channel = body.rpartition("_")
+                ending = dot + ending
+                if ending not in FORMATS or channel not in _BITS:
+                    continue
+                endings = place.found.setdefault(stem, {})
+                endings[ending] = endings.get(ending, 0) | _BITS[channel]
+                if entry.is_symlink() and not _is_inside(Path(entry.path), self.folder):
+                    place.leading_out.add(entry.name)
+        return place
+
+
+def detect(folder: Path) -> Layout:
+    """Open a data folder: find its label table.
+
+    Raises:
+        HpaError: If there is no such folder, or no or several label tables in it, or the table
+            or a folder of images is a link that leads out of it.
+    """
+    folder = Path(folder).expanduser().absolute()
+    if not folder.is_dir():
+        raise HpaError(
+            f"Data folder {folder} (parameter data) doesn't exist or isn't a folder.",
+            "Give a folder with train.csv and train/, or leave data empty for synthetic images.",
+        )
+    table = folder / "train.csv"
+    if not table.exists():
+        table = _only_table(folder)
+    _refuse_link(table, folder)
+    layout = Layout(folder, table)
+    for name in (*IMAGE_FOLDERS, ""):
+        layout.place(name)
+    return layout
+
+
+def channel_path(folder: Path, pattern: str, channel: str) -> Path:
+    """Path of one channel of a sample; see `SampleFiles.pattern`."""
+    return folder / pattern.replace("*", channel)
+
+
+def data_path(data: str, root: Path = Path("/")) -> Path:
+    """The data folder that the parameter ``data`` names.
+
+    Args:
+        data: A path; or ``kaggle``, which stands for the competition's read-only input folder
+            of a Kaggle notebook or the copy that Kaggle's client ``kagglehub`` keeps.
+        root: Where the file system begins.
+
+    Raises:
+        HpaError: If `data` is ``kaggle`` and no or several such folders are found.
+    """
+    if data != KAGGLE:
+        return Path(data)
+    hub = root / Path.home().relative_to("/") / ".cache/kagglehub/competitions"
+    mounted = root / "kaggle/input"
+    places = [
+        mounted / COMPETITION,
+        mounted / "competitions" / COMPETITION,
+        hub / COMPETITION,
+    ]
+    official = [place for place in places if (place / "train.csv").is_file()]
+    if official:
+        return official[0]
+    found = sorted(table.parent for table in mounted.glob("*/train.csv"))  # attached by hand
+    if not found:
+        raise HpaError(
+            f"Parameter data is '{KAGGLE}', and {' and '.join(map(str, places))} hold no "
+            "train.csv.",
+            f"Attach the competition {COMPETITION} to the notebook, or name the data folder.",
+        )
+    if len(found) > 1:
+        raise HpaError(
+            f"Parameter data is '{KAGGLE}', and several folders fit: {', '.join(map(str, found))}.",
+            "Name one of them in data.",
+        )
+    return found[0]
+
+
+def _only_table(folder: Path) -> Path:
+    tables = sorted(path for path in folder.glob("*.csv") if label_tables.has_label_columns(path))
+    if len(tables) > 1:
+        raise HpaError(
+            f"Data folder {folder} holds several label tables: "
+            f"{', '.join(path.name for path in tables)}.",
+            "Name one of them train.csv, or keep one.",
+        )
+    if tables:
+        return tables[0]
+    archives = sorted(path.name for path in folder.glob("*.zip"))
+    if archives:
+        raise HpaError(
+            f"Data folder {folder} holds no {folder / 'train.csv'}, but archives: "
+            f"{', '.join(archives)}.",
+            f"Unpack them: hpa data unpack {' '.join(archives)} FOLDER.",
+        )
+    raise HpaError(
+        f"Data folder {folder} holds no label table: there is no {folder / 'train.csv'}, and no "
+        "other CSV file with the columns Id and Target.",
+        "Give the folder that holds train.csv, or another table beside the images.",
+    )
+
+
+def _pattern(place: str, stem: str, ending: str) -> str:
+    return f"{place}/{stem}_*{ending}" if place else f"{stem}_*{ending}"
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _refuse_link(path: Path, folder: Path) -> None:
+    if path.is_symlink() and not _is_inside(path, folder):
+        raise _leads_out(path, folder)
+
+
+def _leads_out(path: Path, folder: Path) -> HpaError:
+    return HpaError(
+        f"{path} is a link that leads out of the data folder {folder}.",
+        "Put the files themselves there, or give the folder that the link leads to.",
+    )
