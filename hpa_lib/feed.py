@@ -16,6 +16,10 @@ from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters
 from hpa_lib.splits import Split
 
+_BATCHES_AT_ONCE = 2
+_BATCHES_AHEAD = 2
+"""Batches that are being read, and that wait to be trained on. Both bound the memory."""
+
 
 class ImageSource(Protocol):
     """Anything that gives the images of some rows."""
@@ -23,19 +27,25 @@ class ImageSource(Protocol):
     shape: tuple[int, int, int]
     dtype: np.dtype
 
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Images of shape (rows, height, width, channels), values 0–255."""
+    def __getitem__(self, rows: int | np.ndarray) -> np.ndarray:
+        """Images, values 0–255.
+
+        Args:
+            rows: Row numbers give a new array of shape (rows, height, width, channels). One row
+                number gives one image, shape (height, width, channels), not to be written to.
+        """
 
 
 class CachedImages:
     """Images from the decoded cache, dtype uint8. See `cache.open_cache`."""
 
-    def __init__(self, dataset: Dataset, size: int, composition: str) -> None:
-        self._array = cache.open_cache(dataset, size, composition)
+    def __init__(self, dataset: Dataset, size: int, composition: str, interpolation: str) -> None:
+        opened = cache.open_cache(dataset, size, composition, interpolation)
+        self._array = np.asarray(opened)  # a plain view of the same map is faster to index
         self.shape = self._array.shape[1:]
         self.dtype = self._array.dtype
 
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+    def __getitem__(self, rows: int | np.ndarray) -> np.ndarray:
         return self._array[rows]
 
 
@@ -44,18 +54,19 @@ class DecodedImages:
 
     def __init__(self, dataset: Dataset, size: int) -> None:
         self._dataset = dataset
-        self.shape = (size, size, images.COMPOSITIONS["composite"])
+        self.shape = (size, size, images.COMPOSITIONS["composite"].channels)
         self.dtype = np.dtype(np.float32)
 
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        batch = np.empty((len(rows), *self.shape), dtype=self.dtype)
-        for position, row in enumerate(rows):
-            sample = images.read_sample(self._dataset.image_folder, self._dataset.ids[row])
-            batch[position] = images.study_composite(sample, self.shape[0]) * 255
-        return batch
+    def __getitem__(self, rows: int | np.ndarray) -> np.ndarray:
+        if np.ndim(rows):
+            return np.stack([self[row] for row in rows])
+        composite = images.study_composite(self._dataset.read_sample(rows), self.shape[0])
+        return (composite * 255).astype(self.dtype)
 
 
-def open_source(dataset: Dataset, kind: str, size: int, composition: str) -> ImageSource:
+def open_source(
+    dataset: Dataset, kind: str, size: int, composition: str, interpolation: str = "area"
+) -> ImageSource:
     """Open the images of a dataset.
 
     Args:
@@ -63,18 +74,21 @@ def open_source(dataset: Dataset, kind: str, size: int, composition: str) -> Ima
         kind: ``"cache"`` for `CachedImages`, which decodes the dataset first if that hasn't
             been done, or ``"decode"`` for `DecodedImages`.
         size: Height and width in pixels.
-        composition: One of `images.COMPOSITIONS`.
+        composition: A key of `images.COMPOSITIONS`.
+        interpolation: One of `resizing.INTERPOLATIONS`.
 
     Raises:
-        HpaError: If an image can't be decoded, or four channels are wanted from ``"decode"``.
+        HpaError: If an image can't be decoded, or ``"decode"`` is asked for anything but the
+            study's composite.
     """
     if kind == "cache":
-        return CachedImages(dataset, size, composition)
-    if composition != "composite":
+        return CachedImages(dataset, size, composition, interpolation)
+    if (composition, interpolation) != ("composite", "bilinear"):
         raise HpaError(
-            f"Parameter image_source is 'decode' while composition is {composition!r}.",
-            "Reading PNGs in every step is the study's way: set composition to 'composite', or "
-            "image_source to 'cache'.",
+            f"Parameter image_source is 'decode' while composition is {composition!r} and "
+            f"interpolation {interpolation!r}.",
+            "Reading PNGs in every step is the study's way: set composition to 'composite' and "
+            "interpolation to 'bilinear', or image_source to 'cache'.",
         )
     return DecodedImages(dataset, size)
 
@@ -110,7 +124,7 @@ class TrainingFeed:
         seed: int = 0,
     ) -> None:
         self.source = source
-        self.rows = np.asarray(rows)
+        self.rows = np.asarray(rows, dtype=np.int64)
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch or max(1, len(self.rows) // batch_size)
         self._labels = multi_hot.astype(np.float32)
@@ -131,9 +145,10 @@ class TrainingFeed:
 
     def batch(self, epoch: int, step: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Augmented images and labels (float32) of the given rows at one step of one epoch."""
-        entropy = np.random.SeedSequence([self._seed, epoch, step]).generate_state(1)
-        augmented = augment.augment_batch(self.source[rows], self._policy, int(entropy[0]))
-        return augmented, self._labels[rows]
+        pictures = [self.source[row] for row in rows]
+        # Step 0 would repeat the random numbers of `epoch_rows`: missing numbers count as 0.
+        seed = (self._seed, epoch, 1 + step)
+        return augment.augment_batch(pictures, self._policy, seed), self._labels[rows]
 
     def preview(self, count: int) -> list[np.ndarray]:
         """The first images of the first epoch as pictures; see `images.input_to_display`."""
@@ -143,20 +158,29 @@ class TrainingFeed:
         return [images.input_to_display(image) for image in np.concatenate(batches)[:count]]
 
     def dataset(self, first_epoch: int = 0) -> tf.data.Dataset:
-        """All batches from `first_epoch` on, endlessly, prefetched."""
+        """All batches from `first_epoch` on, endlessly, in their order and prefetched."""
+        steps, batch_size = self.steps_per_epoch, self.batch_size
 
-        def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            epoch = first_epoch
-            while True:
-                for step, rows in enumerate(self.epoch_rows(epoch)):
-                    yield self.batch(epoch, step, rows)
-                epoch += 1
+        def plan(epoch: tf.Tensor) -> tf.data.Dataset:
+            rows = tf.numpy_function(self.epoch_rows, [epoch], tf.int64, stateful=False)
+            rows = tf.ensure_shape(rows, (steps, batch_size))
+            epochs = tf.fill((steps,), epoch)
+            return tf.data.Dataset.from_tensor_slices((epochs, tf.range(steps), rows))
 
-        signature = (
-            tf.TensorSpec((self.batch_size, *self.source.shape), self.source.dtype),
-            tf.TensorSpec((self.batch_size, self._labels.shape[1]), tf.float32),
-        )
-        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+        def read(epoch: tf.Tensor, step: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            kinds = (self.source.dtype, tf.float32)
+            # Stateless functions may run side by side where operations must be deterministic.
+            pictures, truth = tf.numpy_function(
+                self.batch, [epoch, step, rows], kinds, stateful=False
+            )
+            return (
+                tf.ensure_shape(pictures, (batch_size, *self.source.shape)),
+                tf.ensure_shape(truth, (batch_size, self._labels.shape[1])),
+            )
+
+        epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+        batches = epochs.flat_map(plan).map(read, num_parallel_calls=_BATCHES_AT_ONCE)
+        return batches.prefetch(_BATCHES_AHEAD)
 
 
 def training_feed(

@@ -1,16 +1,17 @@
-"""Read the channels of a sample and compose them into network input or a picture.
+"""Compose the channels of a sample into network input or a picture.
 
 Channels are always in the order of `CHANNELS`. Arrays of single channels are uint8 with values
 0–255; shapes are (height, width) or (height, width, channels).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from hpa_lib.errors import HpaError
+from hpa_lib.resizing import Resizer, bilinear
 
 CHANNELS: tuple[str, ...] = ("red", "green", "blue", "yellow")
 """File name endings of the four channels."""
@@ -22,8 +23,30 @@ CHANNEL_MEANINGS: dict[str, str] = {
     "yellow": "endoplasmic reticulum",
 }
 
-COMPOSITIONS: dict[str, int] = {"composite": 3, "rgby": 4}
-"""Ways to compose network input, with their number of channels."""
+
+@dataclass(frozen=True)
+class Composition:
+    """A way to compose network input.
+
+    Attributes:
+        parts: For each channel of the input the positions in `CHANNELS` that are added.
+        divisor: What the sums are divided by.
+    """
+
+    parts: tuple[tuple[int, ...], ...]
+    divisor: int
+
+    @property
+    def channels(self) -> int:
+        """Channels of the input."""
+        return len(self.parts)
+
+
+COMPOSITIONS: dict[str, Composition] = {
+    "composite": Composition(((0, 3), (1, 3), (2,)), divisor=2),
+    "rgby": Composition(((0,), (1,), (2,), (3,)), divisor=1),
+}
+"""``composite``: the study's three channels; ``rgby``: all four as they are."""
 
 _DISPLAY_COLOURS = np.array(
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]], dtype=np.float32
@@ -35,57 +58,6 @@ def channel_file(folder: Path, sample_id: str, channel: str) -> Path:
     return folder / f"{sample_id}_{channel}.png"
 
 
-def read_channel(path: Path) -> np.ndarray:
-    """Read one channel image.
-
-    Args:
-        path: An 8-bit greyscale image.
-
-    Returns:
-        Array of shape (height, width), dtype uint8.
-
-    Raises:
-        HpaError: If the file is missing, can't be decoded, or isn't 8-bit greyscale.
-    """
-    try:
-        encoded = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise HpaError(
-            f"Image {path} can't be opened ({error.strerror}).", "Check that the file is there."
-        ) from error
-    image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
-    if image is None:
-        raise HpaError(
-            f"Image {path} can't be decoded: it is empty, damaged or no image.",
-            "Download or copy the file again.",
-        )
-    if image.dtype != np.uint8 or image.ndim != 2:
-        raise HpaError(
-            f"Image {path} has shape {image.shape} and type {image.dtype}.",
-            "Channels must be 8-bit greyscale images.",
-        )
-    return image
-
-
-def read_sample(folder: Path, sample_id: str) -> np.ndarray:
-    """Read the four channels of one sample.
-
-    Returns:
-        Array of shape (height, width, 4), dtype uint8, in the order of `CHANNELS`.
-
-    Raises:
-        HpaError: As `read_channel`; also if the channels differ in size.
-    """
-    channels = [read_channel(channel_file(folder, sample_id, name)) for name in CHANNELS]
-    shapes = {name: image.shape for name, image in zip(CHANNELS, channels, strict=True)}
-    if len(set(shapes.values())) > 1:
-        raise HpaError(
-            f"The channels of sample {sample_id} in {folder} differ in size: {shapes}.",
-            "All four channels of a sample must show the same field.",
-        )
-    return np.stack(channels, axis=-1)
-
-
 def study_composite(sample: np.ndarray, size: int) -> np.ndarray:
     """Compose three channels exactly as the reference study does.
 
@@ -94,7 +66,8 @@ def study_composite(sample: np.ndarray, size: int) -> np.ndarray:
     enters the protein's channel, and blue never exceeds one half.
 
     Args:
-        sample: Array of shape (height, width, 4), dtype uint8, as from `read_sample`.
+        sample: Array of shape (height, width, 4), dtype uint8, as from
+            `image_files.read_sample`.
         size: Height and width of the result in pixels.
 
     Returns:
@@ -102,41 +75,55 @@ def study_composite(sample: np.ndarray, size: int) -> np.ndarray:
 
     Source: Y. Han, "Human Protein Atlas Image Classification" (2020), cell 4.
     """
-    red, green, blue, yellow = np.moveaxis(sample.astype(np.float64), -1, 0)
-    mixed = np.stack((red / 2 + yellow / 2, green / 2 + yellow / 2, blue / 2), axis=-1)
-    return cv2.resize(mixed, (size, size), interpolation=cv2.INTER_LINEAR) / 255
+    sums = (
+        sum(sample[..., part].astype(np.float64) for part in parts)
+        for parts in COMPOSITIONS["composite"].parts
+    )
+    return np.stack([bilinear(total / 2, size) for total in sums], axis=-1) / 255
 
 
-def resize_area(sample: np.ndarray, size: int) -> np.ndarray:
-    """Resize with anti-aliasing: each pixel of a smaller result is the mean of its area.
+class Composer:
+    """Turns the four channels of a sample into network input, one sample after the other.
 
-    Args:
-        sample: Array of shape (height, width, channels), dtype uint8.
-        size: Height and width of the result in pixels.
-
-    Returns:
-        Array of shape (size, size, channels), dtype uint8.
-    """
-    smaller = size <= min(sample.shape[:2])
-    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return cv2.resize(sample, (size, size), interpolation=interpolation)
-
-
-def compose(sample: np.ndarray, size: int, composition: str) -> np.ndarray:
-    """Turn the four channels of a sample into network input.
+    Threads need one each; see `resizing.Resizer`.
 
     Args:
-        sample: Array of shape (height, width, 4), dtype uint8.
         size: Height and width of the result in pixels.
-        composition: ``"composite"``, the study's three channels rounded to eight bits, or
-            ``"rgby"``, the four channels resized with anti-aliasing.
-
-    Returns:
-        Array of shape (size, size, 3 or 4), dtype uint8.
+        composition: A key of `COMPOSITIONS`.
+        interpolation: One of `resizing.INTERPOLATIONS`. The composite with ``"bilinear"`` is
+            `study_composite` rounded to eight bits.
     """
-    if composition == "rgby":
-        return resize_area(sample, size)
-    return np.rint(study_composite(sample, size) * 255).astype(np.uint8)
+
+    def __init__(self, size: int, composition: str, interpolation: str) -> None:
+        self._composition = COMPOSITIONS[composition]
+        self._resizer = Resizer(size, interpolation)
+
+    def __call__(self, channels: Sequence[np.ndarray], out: np.ndarray | None = None) -> np.ndarray:
+        """Compose one sample.
+
+        Args:
+            channels: Four arrays of shape (height, width), dtype uint8, in the order of
+                `CHANNELS`.
+            out: Where to write; by default a new array.
+
+        Returns:
+            Array of shape (size, size, 3 or 4), dtype uint8.
+        """
+        planes = [
+            self._resizer([channels[part] for part in parts], self._composition.divisor)
+            for parts in self._composition.parts
+        ]
+        return cv2.merge(planes, dst=out)
+
+
+def compose(
+    sample: np.ndarray, size: int, composition: str, interpolation: str = "area"
+) -> np.ndarray:
+    """Turn one sample, an array of shape (height, width, 4), into network input.
+
+    See `Composer`, which is faster where there are many samples.
+    """
+    return Composer(size, composition, interpolation)(cv2.split(sample))
 
 
 def input_to_display(image: np.ndarray) -> np.ndarray:

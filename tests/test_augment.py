@@ -41,6 +41,28 @@ def test_operation_moves_pixels_without_changing_them(name, size, channels, dtyp
     np.testing.assert_array_equal(augmented, EXACT[name](image))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("size", [4, 5, 75, 299])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("name", augment.OPERATIONS)
+def test_batches_get_the_pixels_that_imgaug_gives(name, size, channels, dtype, monkeypatch):
+    moves = {name: augment._MOVES[name]}
+    monkeypatch.setattr(augment, "_MOVES", moves)
+    batch = random_images(2, size, channels, dtype)
+    augmented = augment.augment_batch(batch, "study", seed=0)
+    for image, found in zip(batch, augmented, strict=True):
+        np.testing.assert_array_equal(found, augment.OPERATIONS[name].augment_image(image))
+
+
+def test_imgaug_s_policy_draws_from_the_same_operations():
+    batch = random_images(1000, 4)
+    augmenter = augment.study_policy()
+    augmenter.seed_(0)
+    outcomes = [outcome(*pair) for pair in zip(batch, augmenter.augment_images(batch), strict=True)]
+    # 200 expected; five standard deviations are 5 × √(1000 × 1/5 × 4/5) = 63.
+    assert all(abs(outcomes.count(name) - 200) < 64 for name in EXACT)
+
+
 def test_rotation_by_90_degrees_is_clockwise():
     image = np.zeros((3, 3, 1), np.uint8)
     image[0, 0] = 1  # top left …
@@ -88,6 +110,9 @@ def test_no_policy_changes_nothing():
     np.testing.assert_array_equal(augment.augment_batch(batch, "none", seed=0), batch)
 
 
-@pytest.mark.parametrize("seed", [0, 2**31 - 1, 2**32 - 1])
-def test_policy_takes_every_32_bit_seed(seed):
-    augment.augment_batch(random_images(1, 4), "study", seed=seed)
+def test_policy_takes_views_and_several_numbers_as_a_seed():
+    batch = random_images(20, 6)
+    views = [batch[row] for row in range(20)]
+    found = augment.augment_batch(views, "study", seed=(2**31 - 1, 3, 1))
+    np.testing.assert_array_equal(found, augment.augment_batch(batch, "study", (2**31 - 1, 3, 1)))
+    assert (found != augment.augment_batch(batch, "study", (2**31 - 1, 3, 2))).any()

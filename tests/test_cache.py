@@ -1,5 +1,9 @@
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,25 +13,61 @@ from hpa_lib import cache, dataset, images, paths
 from hpa_lib.errors import HpaError
 
 
-def decoded(opened, size, composition):
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Five blocks of up to five rows instead of one block."""
+    monkeypatch.setattr(cache._BlockFile, "MOST_ROWS", 5)
+
+
+@pytest.fixture
+def decoded_rows(monkeypatch):
+    """Rows that were decoded since the test began."""
+    read, rows = dataset.Dataset.read_channels, []
+
+    def counted(opened, row):
+        rows.append(row)
+        return read(opened, row)
+
+    monkeypatch.setattr(dataset.Dataset, "read_channels", counted)
+    return rows
+
+
+def decoded(opened, size=10, composition="composite", interpolation="area"):
     return np.stack(
         [
-            images.compose(images.read_sample(opened.image_folder, sample_id), size, composition)
-            for sample_id in opened.ids
+            images.compose(opened.read_sample(row), size, composition, interpolation)
+            for row in range(len(opened))
         ]
     )
 
 
-def open_quietly(opened, size=10, composition="composite"):
-    return cache.open_cache(opened, size, composition, progress=False)
+def open_quietly(opened, size=10, composition="composite", interpolation="area", **options):
+    return cache.open_cache(opened, size, composition, interpolation, progress=False, **options)
 
 
-@pytest.mark.parametrize(("composition", "channels"), images.COMPOSITIONS.items())
-def test_holds_what_direct_decoding_gives(tiny, composition, channels):
-    array = open_quietly(tiny, 15, composition)
-    assert array.shape == (24, 15, 15, channels)
+def folder_of(opened):
+    return cache.cache_folder(opened, 10, "composite")
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def spoil(path, position=-1):
+    with path.open("r+b") as stream:
+        stream.seek(position, os.SEEK_END)
+        byte = stream.read(1)
+        stream.seek(position, os.SEEK_END)
+        stream.write(bytes([byte[0] ^ 1]))
+
+
+@pytest.mark.parametrize("interpolation", ["area", "bilinear"])
+@pytest.mark.parametrize("composition", images.COMPOSITIONS)
+def test_holds_what_direct_decoding_gives(tiny, composition, interpolation):
+    array = open_quietly(tiny, 15, composition, interpolation)
+    assert array.shape == (24, 15, 15, images.COMPOSITIONS[composition].channels)
     assert array.dtype == np.uint8
-    np.testing.assert_array_equal(array, decoded(tiny, 15, composition))
+    np.testing.assert_array_equal(array, decoded(tiny, 15, composition, interpolation))
 
 
 def test_is_a_read_only_memory_map(tiny):
@@ -37,64 +77,146 @@ def test_is_a_read_only_memory_map(tiny):
         array[0] = 0
 
 
-def test_second_opening_reads_no_image(tiny, monkeypatch):
+def test_second_opening_reads_no_image(tiny, decoded_rows):
     first = np.array(open_quietly(tiny))
-
-    def refuse(*_):
-        raise AssertionError("decoded again")
-
-    monkeypatch.setattr(images, "read_sample", refuse)
     np.testing.assert_array_equal(open_quietly(tiny), first)
+    np.testing.assert_array_equal(open_quietly(tiny, verify=True), first)
+    assert sorted(decoded_rows) == list(range(24))
 
 
 def test_other_parameters_and_other_images_have_other_caches(tiny, write_dataset, tmp_path):
     other = dataset.load(write_dataset(tmp_path / "other", seed=1))
     folders = {
-        cache.cache_folder(opened, size, composition)
+        cache.cache_folder(opened, size, composition, interpolation)
         for opened in (tiny, other)
         for size in (10, 11)
         for composition in images.COMPOSITIONS
+        for interpolation in ("area", "bilinear")
     }
-    assert len(folders) == 8
+    assert len(folders) == 16
     assert all(folder.is_relative_to(paths.data_folder()) for folder in folders)
     assert (open_quietly(tiny) != open_quietly(other)).any()
 
 
-def test_broken_image_leaves_nothing_behind_and_the_next_attempt_succeeds(tiny):
-    path = tiny.image_folder / "sample-20_red.png"
-    content = path.read_bytes()
-    path.write_bytes(content[:60] + content[-12:])
-    with pytest.raises(HpaError, match="sample-20_red"):
+def test_broken_image_shows_no_cache_and_the_next_attempt_goes_on(tiny, decoded_rows):
+    whole = content_of_a_fresh_build(tiny)
+    path = tiny.folder / "train" / "sample-23_red.png"
+    kept = path.read_bytes()
+    path.write_bytes(kept[:60] + kept[-12:])
+    with pytest.raises(HpaError, match="sample-23_red"):
         open_quietly(tiny)
-    folder = cache.cache_folder(tiny, 10, "composite")
-    assert not [entry for entry in folder.parent.iterdir() if entry.is_dir()]
-    path.write_bytes(content)
-    np.testing.assert_array_equal(open_quietly(tiny), decoded(tiny, 10, "composite"))
+    assert not folder_of(tiny).exists()
+    path.write_bytes(kept)
+    decoded_rows.clear()
+    open_quietly(tiny)
+    assert 20 in decoded_rows  # the block of row 23
+    assert len(decoded_rows) < 24
+    assert content(folder_of(tiny)) == whole
 
 
-def test_remains_of_a_killed_process_are_cleared(tiny):
-    folder = cache.cache_folder(tiny, 10, "composite")
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    unfinished.mkdir(parents=True)
-    (unfinished / "images.npy").write_bytes(b"half")
-    np.testing.assert_array_equal(open_quietly(tiny), decoded(tiny, 10, "composite"))
-    assert not unfinished.exists()
+def content_of_a_fresh_build(opened):
+    open_quietly(opened)
+    whole = content(folder_of(opened))
+    shutil.rmtree(folder_of(opened))
+    return whole
 
 
-def test_threads_that_want_the_same_cache_decode_once(tiny, monkeypatch):
-    read, sample_ids = images.read_sample, []
+def written_blocks(unfinished):
+    if not (unfinished / "digests.bin").exists():
+        return []
+    digests = np.fromfile(unfinished / "digests.bin", np.uint8)
+    return np.flatnonzero(digests.reshape(-1, 32).any(axis=1)).tolist() if digests.size else []
 
-    def counted(folder, sample_id):
-        sample_ids.append(sample_id)
-        return read(folder, sample_id)
 
-    monkeypatch.setattr(images, "read_sample", counted)
+def test_killed_build_is_continued_to_the_same_bytes(tiny, decoded_rows):
+    whole = content_of_a_fresh_build(tiny)
+    code = (
+        "import time; from pathlib import Path; from hpa_lib import cache, dataset\n"
+        "cache._BlockFile.MOST_ROWS = 5\n"
+        "read = dataset.Dataset.read_channels\n"
+        "def slow(opened, row):\n"
+        "    if row >= 10: time.sleep(60)\n"
+        "    return read(opened, row)\n"
+        "dataset.Dataset.read_channels = slow\n"
+        f"opened = dataset.load(Path({str(tiny.folder)!r}))\n"
+        "cache.open_cache(opened, 10, 'composite', progress=False)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    unfinished = folder_of(tiny).with_name(folder_of(tiny).name + ".unfinished")
+    deadline = time.monotonic() + 120
+    while written_blocks(unfinished) != [0, 1]:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not folder_of(tiny).exists()
+    decoded_rows.clear()
+    open_quietly(tiny)
+    assert sorted(decoded_rows) == list(range(10, 24))
+    assert content(folder_of(tiny)) == whole
+
+
+def test_half_written_block_of_an_interrupted_build_is_decoded_again(tiny):
+    whole = content_of_a_fresh_build(tiny)
+    open_quietly(tiny)
+    unfinished = folder_of(tiny).with_name(folder_of(tiny).name + ".unfinished")
+    folder_of(tiny).rename(unfinished)
+    spoil(unfinished / "images.npy", -4000)
+    open_quietly(tiny)
+    assert content(folder_of(tiny)) == whole
+
+
+@pytest.mark.parametrize("part", ["images.npy", "digests.bin"])
+@pytest.mark.parametrize("damage", ["one bit", "cut off", "gone"])
+def test_damage_is_noticed_and_mended(tiny, part, damage, caplog):
+    open_quietly(tiny)
+    whole = content(folder_of(tiny))
+    path = folder_of(tiny) / part
+    time.sleep(0.02)  # file times are coarse
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut off":
+        os.truncate(path, path.stat().st_size - 7)
+    else:
+        spoil(path)
+    noticed_at_once = (part, damage) != ("digests.bin", "one bit")
+    open_quietly(tiny, verify=not noticed_at_once)
+    assert content(folder_of(tiny)) == whole
+    assert "are damaged" in caplog.text
+    assert str(folder_of(tiny)) in caplog.text
+
+
+def test_damage_that_hides_its_time_is_found_by_verification(tiny, decoded_rows, caplog):
+    open_quietly(tiny)
+    folder = folder_of(tiny)
+    whole = content(folder)
+    spoil(folder / "images.npy")
+    os.utime(folder / "digests.bin", (time.time() + 9, time.time() + 9))
+    decoded_rows.clear()
+    open_quietly(tiny)
+    assert content(folder) != whole
+    open_quietly(tiny, verify=True)
+    assert content(folder) == whole
+    assert sorted(decoded_rows) == [20, 21, 22, 23]
+    assert "1 of 5 blocks" in caplog.text
+
+
+def test_full_disk_is_told_before_anything_is_decoded(tiny, decoded_rows, monkeypatch):
+    usage = shutil.disk_usage(tiny.folder)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(HpaError, match="GB are free"):
+        open_quietly(tiny)
+    assert not decoded_rows
+    assert not folder_of(tiny).exists()
+
+
+def test_threads_that_want_the_same_cache_decode_once(tiny, decoded_rows):
     with ThreadPoolExecutor(4) as pool:
         arrays = list(pool.map(lambda _: open_quietly(tiny), range(4)))
-    assert sorted(sample_ids) == sorted(tiny.ids)
-    monkeypatch.undo()
+    assert sorted(decoded_rows) == list(range(24))
     for array in arrays:
-        np.testing.assert_array_equal(array, decoded(tiny, 10, "composite"))
+        np.testing.assert_array_equal(array, decoded(tiny))
 
 
 def test_processes_that_want_the_same_cache_wait_for_each_other(tiny):
@@ -108,4 +230,12 @@ def test_processes_that_want_the_same_cache_wait_for_each_other(tiny):
         for _ in range(2)
     ]
     sums = [int(process.communicate(timeout=120)[0]) for process in processes]
-    assert sums == [int(decoded(tiny, 10, "composite").sum(dtype=int))] * 2
+    assert sums == [int(decoded(tiny).sum(dtype=int))] * 2
+
+
+def test_block_holds_one_row_at_least_and_a_bounded_number_of_bytes(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    large = cache._BlockFile(tmp_path, (3, 3072, 3072, 4))
+    assert [list(large.rows(block)) for block in large.blocks] == [[0], [1], [2]]
+    usual = cache._BlockFile(tmp_path, (70, 299, 299, 3))
+    assert [len(usual.rows(block)) for block in usual.blocks] == [32, 32, 6]

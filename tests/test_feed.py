@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,8 @@ class NumberedImages:
     dtype = np.dtype(np.uint8)
 
     def __getitem__(self, rows):
-        return np.broadcast_to(
-            np.asarray(rows, np.uint8)[:, None, None, None], (len(rows), 4, 4, 3)
-        )
+        numbers = np.asarray(rows, np.uint8)[..., None, None, None]
+        return np.broadcast_to(numbers, (*np.shape(rows), 4, 4, 3))
 
 
 def numbered(rows=range(30), **options):
@@ -96,6 +97,42 @@ def test_dataset_gives_the_epochs_rows_in_order():
         np.testing.assert_array_equal(truth, np.eye(50, 28)[wanted])
 
 
+def test_batches_are_the_same_whatever_runs_at_the_same_time(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 9, 9, 4), np.uint8)
+
+    class Slow:
+        """Takes longer for some batches than for those after them."""
+
+        shape, dtype = pixels.shape[1:], pixels.dtype
+
+        def __getitem__(self, row):
+            time.sleep(0.002 * (row % 7 == 0))
+            return pixels[row]
+
+    def some_batches(at_once):
+        monkeypatch.setattr(feed, "_BATCHES_AT_ONCE", at_once)
+        options = {"batch_size": 4, "steps_per_epoch": 5, "policy": "study", "seed": 1}
+        batches = feed.TrainingFeed(Slow(), np.eye(64, 28), np.arange(64), **options)
+        return list(batches.dataset().take(15).as_numpy_iterator())
+
+    for one, other in zip(some_batches(1), some_batches(4), strict=True):
+        for wanted, found in zip(one, other, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_draws_of_operations_do_not_repeat_those_of_rows(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(
+        feed.augment, "augment_batch", lambda pictures, policy, seed: seeds.append(seed)
+    )
+    batches = numbered(seed=5)
+    for epoch, step in ((0, 0), (0, 1), (1, 0), (2, 3)):
+        batches.batch(epoch, step, np.arange(4))
+    seeds += [[5, epoch] for epoch in range(3)]
+    draws = {np.random.default_rng(seed).integers(2**62) for seed in seeds}
+    assert len(draws) == len(seeds) == 7
+
+
 def test_preview_shows_the_first_images_of_the_first_epoch():
     batches = numbered()
     preview = batches.preview(6)
@@ -106,8 +143,8 @@ def test_preview_shows_the_first_images_of_the_first_epoch():
 
 def test_cached_and_decoded_images_agree_up_to_rounding(tiny):
     rows = np.array([5, 0, 5])
-    cached = feed.open_source(tiny, "cache", 16, "composite")
-    direct = feed.open_source(tiny, "decode", 16, "composite")
+    cached = feed.open_source(tiny, "cache", 16, "composite", "bilinear")
+    direct = feed.open_source(tiny, "decode", 16, "composite", "bilinear")
     assert cached.shape == direct.shape == (16, 16, 3)
     assert (cached[rows].dtype, direct[rows].dtype) == (cached.dtype, direct.dtype)
     assert (cached.dtype, direct.dtype) == (np.uint8, np.float32)
@@ -115,14 +152,24 @@ def test_cached_and_decoded_images_agree_up_to_rounding(tiny):
 
 
 def test_decoded_images_are_the_study_composite(tiny):
-    sample = images.read_sample(tiny.image_folder, "sample-04")
-    found = feed.open_source(tiny, "decode", 16, "composite")[np.array([4])][0]
+    sample = tiny.read_sample(4)
+    found = feed.open_source(tiny, "decode", 16, "composite", "bilinear")[np.array([4])][0]
     np.testing.assert_allclose(found, images.study_composite(sample, 16) * 255, rtol=1e-6)
 
 
-def test_four_channels_can_not_be_decoded_in_every_step(tiny):
-    with pytest.raises(HpaError, match=r"image_source is 'decode' while composition is 'rgby'"):
-        feed.open_source(tiny, "decode", 16, "rgby")
+@pytest.mark.parametrize(
+    ("composition", "interpolation"), [("rgby", "bilinear"), ("composite", "area")]
+)
+def test_only_the_study_s_composite_can_be_decoded_in_every_step(tiny, composition, interpolation):
+    with pytest.raises(HpaError, match=f"'{composition}' and interpolation '{interpolation}'"):
+        feed.open_source(tiny, "decode", 16, composition, interpolation)
+
+
+@pytest.mark.parametrize("kind", ["cache", "decode"])
+def test_one_row_gives_one_image(tiny, kind):
+    source = feed.open_source(tiny, kind, 16, "composite", "bilinear")
+    assert source[7].shape == source.shape
+    np.testing.assert_array_equal(source[7], source[np.array([7])][0])
 
 
 def test_training_feed_follows_the_parameters(tiny):

@@ -1,10 +1,8 @@
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from hpa_lib import dataset, images
-from hpa_lib.errors import HpaError
 
 
 def constant_sample(red, green, blue, yellow, size=6):
@@ -41,57 +39,6 @@ def test_channels_of_the_competition():
     assert images.CHANNELS == ("red", "green", "blue", "yellow")
     assert set(images.CHANNEL_MEANINGS) == set(images.CHANNELS)
     assert images.CHANNEL_MEANINGS["green"] == "protein of interest"
-
-
-def test_read_sample_stacks_channels_in_order(tiny):
-    sample = images.read_sample(tiny.image_folder, "sample-00")
-    assert sample.shape == (20, 20, 4)
-    assert sample.dtype == np.uint8
-    for position, name in enumerate(images.CHANNELS):
-        path = tiny.image_folder / f"sample-00_{name}.png"
-        np.testing.assert_array_equal(sample[..., position], np.array(Image.open(path)))
-
-
-def test_read_sample_refuses_channels_of_different_size(tiny):
-    path = tiny.image_folder / "sample-00_blue.png"
-    cv2.imwrite(str(path), np.zeros((8, 9), np.uint8))
-    with pytest.raises(HpaError, match=r"sample-00.*differ in size.*\(8, 9\)"):
-        images.read_sample(tiny.image_folder, "sample-00")
-
-
-def test_missing_image(tmp_path):
-    with pytest.raises(HpaError, match="can't be opened") as caught:
-        images.read_channel(tmp_path / "absent.png")
-    assert "absent.png" in caught.value.problem
-
-
-@pytest.mark.parametrize("damage", ["empty", "text", "cut in the middle", "one byte"])
-def test_damaged_image(tiny, damage):
-    path = tiny.image_folder / "sample-00_red.png"
-    content = path.read_bytes()
-    middle = len(content) // 2
-    spoilt = {
-        "empty": b"",
-        "text": b"no image",
-        "cut in the middle": content[:middle] + content[-12:],
-        "one byte": content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :],
-    }
-    path.write_bytes(spoilt[damage])
-    with pytest.raises(HpaError, match="can't be decoded") as caught:
-        images.read_channel(path)
-    assert str(path) in caught.value.problem
-
-
-@pytest.mark.parametrize(
-    "array", [np.zeros((5, 5, 3), np.uint8), np.zeros((5, 5), np.uint16)], ids=["colour", "16-bit"]
-)
-def test_image_that_is_no_8_bit_greyscale(tmp_path, array):
-    path = tmp_path / "image.png"
-    cv2.imwrite(str(path), array)
-    with pytest.raises(HpaError, match="8-bit greyscale") as caught:
-        images.read_channel(path)
-    assert str(path) in caught.value.problem
-    assert str(array.dtype) in caught.value.problem
 
 
 @pytest.mark.parametrize(
@@ -141,56 +88,73 @@ def test_composite_does_not_anti_alias():
     sample = np.zeros((9, 9, 4), np.uint8)
     sample[::3, ::3] = 255
     assert not images.study_composite(sample, 3).any()
-    assert images.resize_area(sample, 3).all()
+    assert images.compose(sample, 3, "composite", "area").any(axis=(0, 1)).all()
 
 
 def test_composite_equals_the_study_generator(tiny):
     for size in (7, 20, 33):
-        sample = images.read_sample(tiny.image_folder, "sample-01")
-        wanted = study_generator_image(tiny.image_folder, "sample-01", size)
+        sample = tiny.read_sample(1)
+        wanted = study_generator_image(tiny.folder / "train", "sample-01", size)
         np.testing.assert_allclose(images.study_composite(sample, size), wanted, atol=1e-6)
 
 
 @pytest.mark.real_images
 def test_composite_equals_the_study_generator_on_real_images(real_images):
     opened = dataset.load(real_images)
-    for sample_id in opened.ids[:6]:
-        sample = images.read_sample(opened.image_folder, sample_id)
-        wanted = study_generator_image(opened.image_folder, sample_id, 299)
-        np.testing.assert_allclose(images.study_composite(sample, 299), wanted, atol=1e-6)
+    for row in range(6):
+        wanted = study_generator_image(opened.folder / "train", opened.ids[row], 299)
+        composite = images.study_composite(opened.read_sample(row), 299)
+        np.testing.assert_allclose(composite, wanted, atol=1e-6)
 
 
-def test_resize_area_takes_the_mean_of_whole_areas():
+@pytest.mark.parametrize("size", [15, 10, 20, 41])
+def test_cached_composite_is_the_study_s_rounded_to_the_nearest_of_256_values(tiny, size):
+    for row in range(6):
+        sample = tiny.read_sample(row)
+        composed = images.compose(sample, size, "composite", "bilinear")
+        assert composed.dtype == np.uint8
+        wanted = np.rint(images.study_composite(sample, size) * 255)
+        np.testing.assert_array_equal(composed, wanted)
+
+
+@pytest.mark.real_images
+@pytest.mark.parametrize("size", [75, 256, 299])
+def test_cached_composite_is_the_study_s_on_real_images(real_images, size):
+    opened = dataset.load(real_images)
+    composer = images.Composer(size, "composite", "bilinear")
+    for row in range(10):
+        wanted = np.rint(images.study_composite(opened.read_sample(row), size) * 255)
+        np.testing.assert_array_equal(composer(opened.read_channels(row)), wanted)
+
+
+def test_composite_with_anti_aliasing_mixes_the_same_channels():
+    sample = np.zeros((4, 4, 4), np.uint8)
+    sample[...] = np.array([40, 80, 120, 100])
+    sample[::2, ::2, 0] = 80  # a quarter of the pixels: mean 50
+    composed = images.compose(sample, 2, "composite", "area")
+    assert (composed == ((50 + 100) / 2, (80 + 100) / 2, 60)).all()
+
+
+def test_four_channels_stay_as_they_are(tiny):
+    sample = tiny.read_sample(2)
+    for interpolation in ("area", "bilinear"):
+        np.testing.assert_array_equal(images.compose(sample, 20, "rgby", interpolation), sample)
+
+
+def test_anti_aliasing_takes_the_mean_of_whole_areas():
     sample = np.arange(64, dtype=np.uint8).reshape(4, 4, 4) * 4
-    smaller = images.resize_area(sample, 2)
-    assert smaller.dtype == np.uint8
     means = sample.reshape(2, 2, 2, 2, 4).mean(axis=(1, 3))
-    np.testing.assert_allclose(smaller, means, atol=0.5)
+    np.testing.assert_allclose(images.compose(sample, 2, "rgby", "area"), means, atol=0.5)
 
 
-def test_resize_area_to_the_same_size_changes_nothing(tiny):
-    sample = images.read_sample(tiny.image_folder, "sample-02")
-    np.testing.assert_array_equal(images.resize_area(sample, 20), sample)
-
-
-def test_compose_rounds_the_composite_to_the_nearest_of_256_values(tiny):
-    sample = images.read_sample(tiny.image_folder, "sample-02")
-    composed = images.compose(sample, 15, "composite")
-    assert composed.dtype == np.uint8
-    assert composed.shape == (15, 15, 3)
-    exact = images.study_composite(sample, 15) * 255
-    assert np.abs(composed - exact).max() <= 0.5
-
-
-def test_compose_keeps_four_channels(tiny):
-    sample = images.read_sample(tiny.image_folder, "sample-02")
-    composed = images.compose(sample, 20, "rgby")
-    np.testing.assert_array_equal(composed, sample)
-
-
-@pytest.mark.parametrize(("composition", "channels"), images.COMPOSITIONS.items())
-def test_compose_has_the_announced_number_of_channels(composition, channels):
-    assert images.compose(constant_sample(1, 2, 3, 4), 5, composition).shape == (5, 5, channels)
+@pytest.mark.parametrize("composition", images.COMPOSITIONS)
+def test_composer_writes_where_it_is_told(tiny, composition):
+    channels = images.COMPOSITIONS[composition].channels
+    composer = images.Composer(9, composition, "area")
+    pictures = np.zeros((2, 9, 9, channels), np.uint8)
+    composer(tiny.read_channels(3), out=pictures[1])
+    assert not pictures[0].any()
+    np.testing.assert_array_equal(pictures[1], images.compose(tiny.read_sample(3), 9, composition))
 
 
 def test_display_overlays_customary_colours():
