@@ -5,21 +5,24 @@
 * threshold: decision thresholds are tuned here
 * report: every reported figure comes from here, and nothing is chosen here
 
-The honest split keeps the four apart and stratifies over all labels. The reference study's
-split is kept beside it as it was printed, to show what it does.
+The honest split keeps the four apart, stratifies over all labels, and leaves near-duplicates in
+one part. The reference study's split is kept beside it as it was printed, to show what it does.
+A split can be written to a file and read from there.
 """
 
-import warnings
+import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 from sklearn.model_selection import train_test_split
 
-from hpa_lib import files, labels
+from hpa_lib import files, labels, stratification
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
+from hpa_lib.near_duplicates import NearDuplicates
+from hpa_lib.parameters import SPLIT_FILE_ENDING
 
 PARTS: tuple[str, ...] = ("training", "validation", "threshold", "report")
 
@@ -32,6 +35,11 @@ STUDY_RANDOM_STATE = 101
 _SHOWN = 10
 _FEW = 5
 
+_EXAMPLE = (
+    "A split file has the columns Id and part, for example 'abc,training'; the parts are "
+    f"{', '.join(PARTS)}, and only threshold may be left out."
+)
+
 # Twentieths of the data that go to each part of the stratified split.
 _TWENTIETHS = {"training": 12, "validation": 2, "threshold": 2, "report": 4}
 
@@ -41,15 +49,18 @@ class Split:
     """Row numbers of each part.
 
     Attributes:
-        protocol: ``"stratified"`` or ``"study"``.
+        protocol: ``"stratified"`` or ``"study"``; ``"file"`` for a file that names neither.
         parts: Row numbers into the dataset, ascending, by the names of `PARTS`. A part may be
             empty: the study has no threshold part.
         dataset_fingerprint: Fingerprint of the dataset that was divided.
+        kept_together: `NearDuplicates.digest` of the pairs that were kept in one part; empty
+            where none were asked for.
     """
 
     protocol: str
     parts: dict[str, np.ndarray]
     dataset_fingerprint: str
+    kept_together: str = ""
 
     @property
     def evaluation_parts(self) -> dict[str, np.ndarray]:
@@ -70,9 +81,31 @@ class Split:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over protocol, dataset and rows of all parts."""
+        """SHA-256 over protocol, dataset, pairs kept together and rows of all parts."""
         rows = {name: part.tolist() for name, part in self.parts.items()}
-        return files.digest_json([self.protocol, self.dataset_fingerprint, rows])
+        return files.digest_json(
+            [self.protocol, self.dataset_fingerprint, self.kept_together, rows]
+        )
+
+    def torn(self, near: NearDuplicates) -> int:
+        """Number of pairs of near-duplicates that don't lie in the same part or parts."""
+        inside = np.zeros((near.rows.max(initial=-1) + 1, len(self.parts)), dtype=bool)
+        for column, part in enumerate(self.parts.values()):
+            inside[part[part < len(inside)], column] = True
+        first, second = near.rows.T
+        return int((inside[first] != inside[second]).any(axis=1).sum())
+
+    def near_duplicates_sentence(self, near: NearDuplicates) -> str:
+        """Whether near-duplicates lie on one side, in words."""
+        torn = self.torn(near)
+        if torn:
+            return (
+                f"{torn:,} of {len(near):,} pairs of near-duplicates lie in different parts: "
+                "figures on held-out samples flatter the network."
+            )
+        if len(near):
+            return "Both samples of each pair of near-duplicates lie in the same part."
+        return "There are no near-duplicates to keep in one part."
 
     def table(self, dataset: Dataset) -> pd.DataFrame:
         """One row for each Id and part, columns Id, Target and part."""
@@ -204,41 +237,153 @@ def study_flaw(dataset: Dataset) -> StudyFlaw:
     )
 
 
-def stratified_split(dataset: Dataset, seed: int = 0) -> Split:
+def stratified_split(dataset: Dataset, seed: int = 0, near: NearDuplicates | None = None) -> Split:
     """Four disjoint parts in which each class has its share, as far as its count allows.
 
-    The data is dealt into twenty label-stratified folds, which are then joined: 60 % training,
-    10 % validation, 10 % threshold, 20 % report.
+    60 % are for training, 10 % for validation, 10 % for thresholds and 20 % for the report; see
+    `stratification.deal`. Each part gets a sample of every class that has at least four.
 
     Args:
-        dataset: At least 20 samples.
+        dataset: At least 20 samples, or groups of near-duplicates.
         seed: The same seed gives the same parts.
+        near: Near-duplicates within the dataset; samples that a chain of them links are dealt as
+            one.
 
     Raises:
-        HpaError: If there are fewer than 20 samples.
-
-    Source: Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data" (2011),
-    as implemented by iterative-stratification.
+        HpaError: If there are fewer than 20 samples or groups.
     """
+    samples = len(dataset)
+    groups = np.arange(samples) if near is None else near.groups(samples)
+    names, unit = np.unique(groups, return_inverse=True)
     folds = sum(_TWENTIETHS.values())
-    if len(dataset) < folds:
+    if len(names) < folds:
+        grouped = f" in {len(names)} groups of near-duplicates" if len(names) < samples else ""
         raise HpaError(
-            f"Dataset {dataset.name} has {len(dataset)} samples; four parts need at least {folds}.",
+            f"Dataset {dataset.name} has {samples} samples{grouped}; four parts need at least "
+            f"{folds}.",
             "Add samples, or set synthetic_samples higher.",
         )
-    dealer = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # classes with fewer samples than folds are expected
-        dealt = [held_out for _, held_out in dealer.split(dataset.multi_hot, dataset.multi_hot)]
-    parts, start = {}, 0
-    for name, count in _TWENTIETHS.items():
-        parts[name] = np.sort(np.concatenate(dealt[start : start + count]))
-        start += count
-    return Split("stratified", parts, dataset.fingerprint)
+    counts = np.zeros((len(names), len(labels.CLASS_NAMES) + 1), dtype=np.int64)
+    columns = np.column_stack((dataset.multi_hot, np.ones(samples, dtype=np.int64)))
+    np.add.at(counts, unit, columns)
+    part = stratification.deal(counts, tuple(_TWENTIETHS.values()), seed)[unit]
+    parts = {name: np.flatnonzero(part == number) for number, name in enumerate(_TWENTIETHS)}
+    return Split("stratified", parts, dataset.fingerprint, "" if near is None else near.digest)
 
 
-def split(dataset: Dataset, protocol: str, seed: int = 0) -> Split:
-    """Divide a dataset by the named protocol; the study's ignores the seed."""
+def write(path: Path, division: Split, dataset: Dataset) -> None:
+    """Write a split as CSV, all or nothing, so that `read` gives it back.
+
+    The first lines, which begin with ``#``, hold the dataset's fingerprint, the protocol and the
+    digest of the pairs kept together; then comes `Split.table`. pandas reads it with
+    ``read_csv(path, comment="#")``.
+    """
+    head = {
+        "dataset": division.dataset_fingerprint,
+        "protocol": division.protocol,
+        "kept together": division.kept_together,
+    }
+    lines = [f"# {name}: {value}".rstrip() for name, value in head.items()]
+    table = division.table(dataset).to_csv(index=False, lineterminator="\n")
+    files.write_text(path, "\n".join(lines) + "\n" + table)
+
+
+def read(path: Path, dataset: Dataset) -> Split:
+    """Read a split from a CSV file.
+
+    The file has the columns ``Id`` and ``part``, one row for each sample of the dataset, and
+    before them the line ``# dataset: <fingerprint>``, as `write` makes it.
+
+    Raises:
+        HpaError: If the file can't be read, belongs to another dataset, or doesn't put every
+            sample into exactly one known part, or leaves a part other than threshold empty.
+    """
+    path = Path(path).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        table = pd.read_csv(io.StringIO(text), comment="#", dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # what pandas and UTF-8 raise are ValueErrors
+        reason = getattr(error, "strerror", None) or error
+        raise HpaError(
+            f"Split file {path} (parameter split) can't be read ({reason}).", _EXAMPLE
+        ) from error
+    head = dict(
+        line.lstrip("# ").split(": ", 1)
+        for line in text.splitlines()
+        if line.startswith("#") and ": " in line
+    )
+    found = head.get("dataset", "missing")
+    if found != dataset.fingerprint:
+        raise HpaError(
+            f"Split file {path} (parameter split) belongs to the dataset {found}; dataset "
+            f"{dataset.name} is {dataset.fingerprint}.",
+            "Give the split of this dataset, or the dataset of this split. A split of your own "
+            f"begins with the line '# dataset: {dataset.fingerprint}'.",
+        )
+    rows = _rows_of(path, table, dataset)
+    parts = {
+        name: np.sort(rows[(table["part"] == name).to_numpy()]).astype(np.int64) for name in PARTS
+    }
+    empty = [name for name in PARTS if name != "threshold" and not len(parts[name])]
+    if empty:
+        raise HpaError(
+            f"Split file {path} (parameter split) leaves part {empty[0]} empty.", _EXAMPLE
+        )
+    return Split(
+        head.get("protocol", "file"), parts, dataset.fingerprint, head.get("kept together", "")
+    )
+
+
+def _rows_of(path: Path, table: pd.DataFrame, dataset: Dataset) -> np.ndarray:
+    """Row number of each line of a split file, checked to be a division of the dataset."""
+    place = f"Split file {path} (parameter split)"
+    missing = [name for name in ("Id", "part") if name not in table.columns]
+    if missing:
+        raise HpaError(f"{place} lacks the column {missing[0]}.", _EXAMPLE)
+    unknown = table.loc[~table["part"].isin(PARTS), "part"]
+    if len(unknown):
+        raise HpaError(f"{place} names the part {unknown.iloc[0]!r}.", _EXAMPLE)
+    repeated = table.loc[table["Id"].duplicated(keep=False)]
+    if len(repeated):
+        sample_id = repeated["Id"].iloc[0]
+        parts = ", ".join(repeated.loc[repeated["Id"] == sample_id, "part"])
+        raise HpaError(
+            f"{place} gives Id {sample_id} more than once ({parts}; {repeated['Id'].nunique():,} "
+            "such Ids in all).",
+            "Put each sample into one part. The study's split, whose parts overlap, is had by "
+            "setting split to study.",
+        )
+    row_of = {sample_id: row for row, sample_id in enumerate(dataset.ids)}
+    strange = [sample_id for sample_id in table["Id"] if sample_id not in row_of]
+    if strange:
+        raise HpaError(
+            f"{place} names Id {strange[0]}, which dataset {dataset.name} lacks "
+            f"({len(strange):,} in all).",
+            "Remove these rows.",
+        )
+    if len(table) < len(dataset):
+        absent = next(sample_id for sample_id in dataset.ids if sample_id not in set(table["Id"]))
+        raise HpaError(
+            f"{place} says nothing of {len(dataset) - len(table):,} samples; the first is "
+            f"{absent}.",
+            "Put every sample of the dataset into a part.",
+        )
+    return np.array([row_of[sample_id] for sample_id in table["Id"]], dtype=np.int64)
+
+
+def split(
+    dataset: Dataset, protocol: str, seed: int = 0, near: NearDuplicates | None = None
+) -> Split:
+    """Divide a dataset as the parameter ``split`` says.
+
+    Args:
+        dataset: The samples to divide.
+        protocol: ``"stratified"``, ``"study"``, or the path of a split file.
+        seed: For the stratified split.
+        near: For the stratified split: near-duplicates to keep together.
+    """
+    if protocol.endswith(SPLIT_FILE_ENDING):
+        return read(Path(protocol), dataset)
     if protocol == "study":
         return study_split(dataset)
-    return stratified_split(dataset, seed)
+    return stratified_split(dataset, seed, near)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from hpa_lib import dataset, labels, splits
+from hpa_lib import dataset, label_tables, labels, near_duplicates, splits
 from hpa_lib.errors import HpaError
 
 IDEAL = {"training": 0.6, "validation": 0.1, "threshold": 0.1, "report": 0.2}
@@ -20,6 +20,11 @@ def random_label_sets(samples, seed):
     return [tuple(np.flatnonzero(row).tolist()) for row in random.random((samples, 28)) < share]
 
 
+def random_pairs(samples, pairs, seed=0):
+    rows = np.random.default_rng(seed).choice(samples, (pairs, 2), replace=False)
+    return near_duplicates.NearDuplicates(np.sort(rows, axis=1), np.zeros(pairs, dtype=int))
+
+
 def whole(division):
     return np.sort(np.concatenate(list(division.parts.values())))
 
@@ -27,8 +32,8 @@ def whole(division):
 @pytest.fixture(scope="module")
 def real_table(real_images):
     path = real_images / "labels" / "train_full.csv"
-    ids, label_sets = dataset.read_label_table(path)
-    return dataset.Dataset("full", Path("nowhere"), ids, label_sets, "f" * 64)
+    table = label_tables.read(path)
+    return dataset.Dataset("full", Path("nowhere"), table.ids, table.label_sets, "f" * 64)
 
 
 def assert_validates_on_training_rows(table):
@@ -117,18 +122,90 @@ def test_stratified_split_shares_out_rare_classes(labelled):
     assert counts.loc["Nucleoplasm"].sum() == 400
 
 
+def distance_from_ideal(division, opened):
+    """How far the counts of each class and of all samples are from each part's share."""
+    counts = division.class_counts(opened)
+    counts.loc["samples"] = {name: len(rows) for name, rows in division.parts.items()}
+    total = counts.sum(axis=1)
+    return (counts - pd.DataFrame({part: total * share for part, share in IDEAL.items()})).abs()
+
+
+@pytest.mark.parametrize("samples", [500, 3000])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_each_class_is_within_one_sample_of_its_share(labelled, samples, seed):
+    opened = labelled(random_label_sets(samples, seed))
+    distance = distance_from_ideal(splits.stratified_split(opened, seed), opened)
+    # Of four samples each part gets one, which is 1.4 less than training's share.
+    four = np.array(labels.CLASS_NAMES)[opened.multi_hot.sum(axis=0) == 4]
+    assert distance.drop(four).to_numpy().max() <= 1 + 1e-9
+
+
 @pytest.mark.real_images
-def test_stratified_split_of_the_real_table_gives_each_class_its_share(real_table):
-    counts = splits.stratified_split(real_table, 0).class_counts(real_table)
-    ideal = pd.DataFrame({part: counts.sum(axis=1) * share for part, share in IDEAL.items()})
-    distance = (counts - ideal).abs()
-    # Parts are joined from folds that are whole samples each; measured: 2.0, 1.2, 1.4 and 2.0.
-    assert distance.to_numpy().max() <= 2.5
-    assert distance.to_numpy().mean() < 0.7
-    assert counts.loc[:, ["validation", "threshold"]].to_numpy().min() >= 1
-    random = np.random.default_rng(0).permutation(len(real_table))
-    by_chance = real_table.multi_hot[random[:18_643]].sum(axis=0, dtype=int) - ideal["training"]
-    assert by_chance.abs().max() > 10 * distance["training"].max()
+@pytest.mark.parametrize("grouped", [False, True])
+def test_each_class_of_the_real_table_is_within_one_sample_of_its_share(real_table, grouped):
+    near = random_pairs(len(real_table), 1500) if grouped else None
+    division = splits.stratified_split(real_table, 0, near)
+    assert distance_from_ideal(division, real_table).to_numpy().max() <= 1 + 1e-9
+    counts = division.class_counts(real_table)
+    assert counts.to_numpy().min() >= 1
+    assert counts.loc["Rods & rings"].tolist() == [7, 1, 1, 2]
+    if grouped:
+        assert division.torn(near) == 0
+
+
+@pytest.mark.parametrize("count", range(4, 11))
+def test_a_class_of_four_samples_or_more_is_in_every_part(labelled, count):
+    label_sets = [(0, 27) if row < count else (0,) for row in range(200)]
+    opened = labelled(label_sets)
+    counts = splits.stratified_split(opened, 3).class_counts(opened).loc["Rods & rings"]
+    assert counts.min() >= 1
+    assert counts["training"] == counts.max()
+
+
+@settings(max_examples=20)
+@given(st.integers(60, 120), st.integers(0, 15), st.integers(0, 1000))
+def test_near_duplicates_stay_in_one_part(samples, pairs, seed):
+    near = random_pairs(samples, pairs, seed)
+    opened = dataset.Dataset(
+        "random", Path("nowhere"), tuple(map(str, range(samples))),
+        tuple(random_label_sets(samples, seed)), "f",
+    )  # fmt: skip
+    division = splits.stratified_split(opened, seed, near)
+    part_of = {int(row): name for name, rows in division.parts.items() for row in rows}
+    assert all(part_of[a] == part_of[b] for a, b in near.rows.tolist())
+    assert whole(division).tolist() == list(range(samples))
+    assert division.torn(near) == 0
+
+
+def test_pairs_kept_together_enter_the_fingerprint(labelled):
+    opened = labelled(random_label_sets(100, 0))
+    plain, none, pair = (
+        splits.stratified_split(opened, 0, near)
+        for near in (None, random_pairs(100, 0), random_pairs(100, 1))
+    )
+    np.testing.assert_array_equal(plain.parts["training"], none.parts["training"])
+    assert len({plain.fingerprint, none.fingerprint, pair.fingerprint}) == 3
+
+
+def test_few_groups_are_refused_and_a_large_one_leaves_no_part_empty(labelled):
+    rows = np.array([[row, row + 1] for row in range(79)])
+    near = near_duplicates.NearDuplicates(rows, np.zeros(79, dtype=int))
+    parts = splits.stratified_split(labelled([(0,)] * 101), 0, near).parts
+    assert all(map(len, parts.values()))
+    with pytest.raises(HpaError, match="90 samples in 11 groups of near-duplicates"):
+        splits.stratified_split(labelled([(0,)] * 90), 0, near)
+
+
+def test_torn_pairs_are_counted_and_told():
+    rows = np.array([[0, 1], [1, 2], [3, 4]])
+    near = near_duplicates.NearDuplicates(rows, np.zeros(3, dtype=int))
+    parts = dict(zip(splits.PARTS, map(np.array, ([0, 1], [2], [3, 5], [4])), strict=True))
+    division = splits.Split("file", parts, "f")
+    assert division.torn(near) == 2
+    assert division.near_duplicates_sentence(near).startswith("2 of 3 pairs")
+    nothing = near_duplicates.NearDuplicates(np.empty((0, 2), dtype=int), np.empty(0, dtype=int))
+    assert division.torn(nothing) == 0
+    assert "no near-duplicates" in division.near_duplicates_sentence(nothing)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 19])
@@ -190,3 +267,79 @@ def test_table_names_every_row_with_its_part(labelled):
     assert targets["sample-7"] == labels.format_target(opened.label_sets[7])
     report = table.loc[table["part"] == "report", "Id"].tolist()
     assert report == [opened.ids[row] for row in division.parts["report"]]
+
+
+@pytest.fixture
+def written(labelled, tmp_path):
+    """A split of 40 samples, in a file."""
+    opened = labelled(random_label_sets(40, 0))
+    division = splits.stratified_split(opened, 0, random_pairs(40, 2))
+    splits.write(tmp_path / "split.csv", division, opened)
+    return tmp_path / "split.csv", opened, division
+
+
+def test_a_written_split_is_read_back_the_same(written):
+    path, opened, division = written
+    again = splits.split(opened, str(path), seed=9)
+    assert again.fingerprint == division.fingerprint
+    for name in splits.PARTS:
+        np.testing.assert_array_equal(again.parts[name], division.parts[name])
+    assert list(pd.read_csv(path, comment="#").columns) == ["Id", "Target", "part"]
+
+
+def test_a_split_of_ones_own_needs_two_columns_and_the_fingerprint(labelled, tmp_path):
+    opened = labelled([(0,)] * 4)
+    path = tmp_path / "own.csv"
+    rows = ["sample-2,training", "sample-0,training", "sample-3,report", "sample-1,validation"]
+    path.write_text("\n".join([f"# dataset: {opened.fingerprint}", "Id,part", *rows]))
+    division = splits.read(path, opened)
+    assert division.protocol == "file"
+    found = {name: part.tolist() for name, part in division.parts.items()}
+    assert found == {"training": [0, 2], "validation": [1], "threshold": [], "report": [3]}
+
+
+def test_a_split_of_another_dataset_is_refused(written, labelled):
+    path, opened, _ = written
+    other = labelled(opened.label_sets, fingerprint="e" * 64)
+    with pytest.raises(HpaError) as caught:
+        splits.read(path, other)
+    assert "f" * 64 in caught.value.problem
+    assert "e" * 64 in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda lines: lines[1:], "belongs to the dataset missing"),
+        (lambda lines: [*lines, lines[-1]], "gives Id sample-39 more than once"),
+        (lambda lines: [*lines, lines[-1].rpartition(",")[0] + ",training"], "more than once"),
+        (lambda lines: lines[:-1], "says nothing of 1 samples; the first is sample-39"),
+        (lambda lines: [*lines, "stranger,0,report"], "names Id stranger"),
+        (lambda lines: [*lines, "sample-1,0,test"], "names the part 'test'"),
+        (lambda lines: [*lines[:3], "Id,Target,role", *lines[4:]], "lacks the column part"),
+        (lambda lines: [line.replace("validation", "report") for line in lines], "validation"),
+        (lambda lines: lines[:3], "can't be read"),
+    ],
+)  # fmt: skip
+def test_a_split_file_that_is_no_division_is_refused(written, change, problem):
+    path, opened, _ = written
+    lines = path.read_text().splitlines()
+    lines = [*lines[:4], *sorted(lines[4:], key=lambda line: int(line.split(",")[0][7:]))]
+    path.write_text("\n".join(change(lines)) + "\n")
+    with pytest.raises(HpaError) as caught:
+        splits.read(path, opened)
+    assert problem in caught.value.problem
+    assert str(path) in caught.value.problem
+
+
+def test_a_split_file_that_is_not_there_is_refused(labelled, tmp_path):
+    with pytest.raises(HpaError, match=r"No such file"):
+        splits.split(labelled([(0,)] * 4), str(tmp_path / "none.csv"))
+
+
+def test_the_overlapping_study_split_is_not_taken_from_a_file(labelled, tmp_path):
+    opened = labelled([(0,)] * 25)
+    splits.write(tmp_path / "study.csv", splits.study_split(opened), opened)
+    with pytest.raises(HpaError, match="more than once") as caught:
+        splits.read(tmp_path / "study.csv", opened)
+    assert "setting split to study" in caught.value.remedy

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpa_lib import stratification
+
+FOLDS = (12, 2, 2, 4)
+
+
+def test_ideal_shares_worked_out_by_hand():
+    ideal = stratification.ideal_shares(np.array([100, 11, 5, 4, 3, 0]), (0.6, 0.1, 0.1, 0.2))
+    np.testing.assert_allclose(ideal[:, 0], [60, 10, 10, 20])
+    np.testing.assert_allclose(ideal[:, 1], [6.6, 1.1, 1.1, 2.2])
+    np.testing.assert_allclose(ideal[:, 2], [2, 1, 1, 1])
+    np.testing.assert_allclose(ideal[:, 3], [1, 1, 1, 1])
+    np.testing.assert_allclose(ideal[:, 4], [1.8, 0.3, 0.3, 0.6])
+    np.testing.assert_allclose(ideal[:, 5], 0)
+
+
+def unevenness(counts, part, ideal):
+    dealt = np.stack([counts[part == number].sum(axis=0) for number in range(len(ideal))])
+    weight = 1 + stratification.RARE / np.maximum(counts.sum(axis=0), 1)
+    return (weight * np.square(dealt - ideal)).sum()
+
+
+@settings(max_examples=15)
+@given(st.integers(20, 30), st.integers(0, 1000))
+def test_no_move_and_no_exchange_makes_it_more_even(units, seed):
+    random = np.random.default_rng(seed)
+    counts = random.integers(0, 3, (units, 4)) * (random.random((units, 4)) < 0.4)
+    counts = np.column_stack((counts, random.integers(1, 4, units)))
+    part = stratification.deal(counts, FOLDS, seed)
+    assert set(part) <= {0, 1, 2, 3}
+    ideal = stratification.ideal_shares(counts.sum(axis=0), np.array(FOLDS) / sum(FOLDS))
+    reached = unevenness(counts, part, ideal)
+    for a in range(units):
+        for goal in range(4):
+            moved = part.copy()
+            moved[a] = goal
+            assert unevenness(counts, moved, ideal) > reached - 1e-5
+            for b in np.flatnonzero(part == goal):
+                exchanged = moved.copy()
+                exchanged[b] = part[a]
+                assert unevenness(counts, exchanged, ideal) > reached - 1e-5
+
+
+def test_same_seed_same_parts():
+    counts = np.random.default_rng(0).integers(0, 2, (200, 6))
+    counts[:, -1] = 1
+    first, again, other = (stratification.deal(counts, FOLDS, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_units_without_any_class_are_dealt_by_size(size):
+    counts = np.tile([0, 0, size], (40, 1))
+    part = stratification.deal(counts, FOLDS, 0)
+    assert np.bincount(part).tolist() == [24, 4, 4, 8]
