@@ -23,7 +23,7 @@ help: ## Show this help
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  %-9s %s\n", $$1, $$2}'
 	@echo
 	@echo "  PRESET=quick   a file of params/: $(basename $(notdir $(wildcard params/*.yaml)))"
-	@echo "  DATA=folder    real images in the Kaggle layout; left out: synthetic images"
+	@echo "  DATA=folder    real images (kaggle: found on Kaggle); left out: synthetic images"
 	@echo "  CONFIG='a=1'   notebook parameters that take precedence over the preset"
 	@echo "  PYTHON=python3 a Python from 3.11 to 3.13 for .venv"
 	@echo "  LOCK=file      requirements.lock, or requirements-gpu.lock for NVIDIA GPUs"
@@ -45,7 +45,7 @@ $(STAMP): $(LOCK) pyproject.toml
 
 .PHONY: run
 run: $(STAMP) ## Run the four notebooks and publish reports/index.html
-	@snakemake --cores $(CORES) --quiet rules progress host reason --config preset=$(PRESET) $(if $(DATA),data="$(abspath $(DATA))") $(CONFIG)
+	@snakemake --cores $(CORES) --quiet rules progress host reason --config preset=$(PRESET) $(if $(DATA),data="$(if $(filter kaggle,$(DATA)),kaggle,$(abspath $(DATA)))") $(CONFIG)
 	@echo "Open $(abspath $(or $(HPA_REPORTS),reports))/index.html"
 
 .PHONY: test

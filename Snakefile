@@ -12,7 +12,7 @@ import functools
 import json
 import shlex
 
-from hpa_lib import dataset, execution, parameters, paths, runs
+from hpa_lib import dataset, execution, label_tables, layouts, parameters, paths, runs
 
 PRESET = str(config.get("preset", "quick"))
 OVERRIDES = {name: value for name, value in config.items() if name != "preset"}
@@ -37,7 +37,10 @@ for step in paths.NOTEBOOK_NAMES:
 @functools.cache
 def fingerprint():
     """Content of a given data folder; the synthetic images follow from the parameters."""
-    return dataset.load(DATA).fingerprint if DATA else ""
+    if not DATA:
+        return ""
+    left_out = label_tables.parse_leave_out(VALUES.get("leave_out", ""))
+    return dataset.load(layouts.data_path(DATA), left_out).fingerprint
 
 
 @functools.cache

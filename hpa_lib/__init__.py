@@ -4,14 +4,16 @@ The package is the library behind the notebooks. Imports point one way, from how
 down to facts:
 
 1. what a user starts: ``cli``, ``doctor``, ``execution``, ``notebook``
-2. how results look: ``reports`` and the ``report_…`` modules, ``plots``
+2. how results look: ``reports`` and the ``report_…`` modules, ``plots``, ``gallery``
 3. protocols: ``training``, ``results``, ``comparison``, ``evaluation``, ``predictions``, ``runs``
 4. the mathematics: ``models``, ``initialization``, ``batch_normalization``, ``optimizers``,
    ``inference``, ``metrics``, ``study_metrics``, ``thresholds``, ``baselines``
-5. the data: ``dataset``, ``samples``, ``cache``, ``feed``, ``images``, ``augment``, ``splits``,
-   ``embedded``, ``synthetic`` and the ``synthetic_…`` modules
-6. facts: ``labels``, ``parameters``, ``paths``, ``files``, ``errors``, ``backend``,
-   ``imgaug_shim``
+5. the data: ``dataset``, ``layouts``, ``label_tables``, ``image_files``, ``checks``,
+   ``archives``, ``samples``, ``cache``, ``feed``, ``images``, ``resizing``, ``augment``,
+   ``batch_memory``, ``splits``, ``stratification``, ``near_duplicates``, ``fetch``,
+   ``downloads``, ``embedded``, ``synthetic`` and the ``synthetic_…`` modules
+6. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``, ``errors``,
+   ``backend``, ``imgaug_shim``
 """
 
 __version__ = "0.1.0"

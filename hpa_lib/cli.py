@@ -44,12 +44,19 @@ def _doctor(options: argparse.Namespace) -> int:
 def _synth(options: argparse.Namespace) -> int:
     from hpa_lib import synthetic
 
+    variants = synthetic.Variants(
+        test_samples=options.test_samples,
+        test_exposure=options.test_exposure,
+        near_duplicates=options.near_duplicates,
+        corrupted_files=options.corrupted_files,
+    )
     folder = synthetic.write_dataset(
         options.folder,
         options.samples,
         seed=options.seed,
         size=options.size,
         balance=options.balance,
+        variants=variants,
         workers=options.workers,
     )
     print(folder)
@@ -63,14 +70,75 @@ def _embedded(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check(options: argparse.Namespace) -> int:
-    from hpa_lib import dataset, images
+def _gallery(options: argparse.Namespace) -> int:
+    from hpa_lib import gallery
 
-    opened = dataset.load(options.folder)
-    for sample_id in opened.ids:
-        images.read_sample(opened.image_folder, sample_id)
-    print(json.dumps(opened.description(), indent=2))
+    print(gallery.write(options.folder))
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    import cv2
+
+    from hpa_lib import checks, label_tables, layouts
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the report says it
+    leave_out = label_tables.parse_leave_out(options.leave_out)
+    report = checks.check(layouts.data_path(options.folder), leave_out)
+    print(json.dumps(report.as_json(), indent=2) if options.json else checks.as_text(report))
+    if report.unusable and not options.json:
+        names = ",".join(report.unusable)
+        print(f"\nMend these files or rows, or go on without them: --leave-out {names}")
+        print("In notebooks and the pipeline this is the parameter leave_out.")
+    return int(bool(report.findings))
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from hpa_lib import cache, dataset, label_tables, layouts, parameters
+
+    names = ("image_size", "composition", "interpolation")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    values = parameters.validate("2_train_resnet", given)
+    leave_out = label_tables.parse_leave_out(options.leave_out)
+    opened = dataset.load(layouts.data_path(options.folder), leave_out)
+    wanted = (opened, values.image_size, values.composition, values.interpolation)
+    cache.open_cache(*wanted, verify=options.verify)
+    print(cache.cache_folder(*wanted))
+    return 0
+
+
+def _unpack(options: argparse.Namespace) -> int:
+    from hpa_lib import archives
+
+    report = archives.unpack(options.archives, options.folder, most_bytes=options.limit * 2**30)
+    print(f"{report.written:,} files written, {report.present:,} there already: {options.folder}")
+    for nested in report.nested:
+        print(f"An archive lay inside: hpa data unpack {nested} {options.folder}")
+    return 0
+
+
+def _fetch_kaggle(options: argparse.Namespace) -> int:
+    from hpa_lib import fetch
+
+    print(fetch.fetch_kaggle(options.folder, keep_archive=options.keep_archive))
+    return 0
+
+
+def _fetch_atlas(options: argparse.Namespace) -> int:
+    from hpa_lib import downloads, fetch
+
+    politeness = downloads.Politeness(options.connections, options.per_second)
+    report = fetch.fetch_atlas(
+        options.folder, options.ids, base=options.base, politeness=politeness
+    )
+    print(
+        f"{report.written:,} files written, {report.present:,} there already; "
+        f"{report.samples:,} whole samples: {options.folder}"
+    )
+    if len(report.missing):
+        print(f"{len(report.missing):,} files are missing:")
+        print(report.missing.to_csv(index=False, lineterminator="\n"), end="")
+    return int(bool(len(report.missing)))
 
 
 def _execute(options: argparse.Namespace) -> int:
@@ -135,25 +203,127 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--seed", type=int, default=0, help="seed of all randomness (%(default)s)")
     synth.add_argument("--size", type=int, default=512, help="pixels a side (%(default)s)")
     synth.add_argument("--balance", action="store_true", help="make all classes equally frequent")
+    synth.add_argument(
+        "--test-samples", type=int, default=0,
+        help="samples of a test part without labels, as on Kaggle (%(default)s)",
+    )  # fmt: skip
+    synth.add_argument(
+        "--test-exposure", type=float, default=0.75,
+        help="brightness of the test part relative to training (%(default)s, as on Kaggle)",
+    )  # fmt: skip
+    synth.add_argument(
+        "--near-duplicates", type=float, default=0.0, metavar="SHARE",
+        help="share of samples that are a second crop of another's field (%(default)s)",
+    )  # fmt: skip
+    synth.add_argument(
+        "--corrupted-files", type=int, default=0, help="damaged image files (%(default)s)"
+    )
     synth.add_argument("--workers", type=int, help="processes (one a core)")
     synth.set_defaults(action=_synth)
 
     embedded = data_commands.add_parser(
         "embedded",
         help="write the synthetic dataset that the notebooks use where no data is given",
-        epilog="Example: hpa data embedded --samples 1000 --size 256",
+        epilog="Example: hpa data embedded --samples 1500 --size 256",
     )
-    embedded.add_argument("--samples", type=int, default=1000, help="(%(default)s)")
+    embedded.add_argument("--samples", type=int, default=1500, help="(%(default)s)")
     embedded.add_argument("--size", type=int, default=256, help="pixels a side (%(default)s)")
     embedded.set_defaults(action=_embedded)
 
+    gallery = data_commands.add_parser(
+        "gallery",
+        help="draw the 28 patterns and write a page that describes them",
+        epilog="Example: hpa data gallery docs",
+    )
+    gallery.add_argument("folder", type=Path, help="folder for gallery.md and its figures")
+    gallery.set_defaults(action=_gallery)
+
     check = data_commands.add_parser(
         "check",
-        help="decode every file of a dataset",
+        help="decode every file of a dataset and report",
+        description="Decode every file of a dataset; exit status 1 if there is a finding.",
         epilog="Example: hpa data check ~/kaggle/human-protein-atlas",
     )
-    check.add_argument("folder", type=Path, help="folder in the Kaggle layout")
+    check.add_argument("folder", help="data folder, or kaggle for the competition's folder")
+    check.add_argument(
+        "--leave-out", default="", metavar="IDS",
+        help="Ids to leave out, separated by commas, or a .txt or .csv file that lists them",
+    )  # fmt: skip
+    check.add_argument("--json", action="store_true", help="print the report as JSON")
     check.set_defaults(action=_check)
+
+    prepare = data_commands.add_parser(
+        "prepare",
+        help="decode a dataset once, ahead of the notebooks",
+        description="Decode a dataset once and keep the images as notebooks with the same "
+        "parameters use them. An interrupted command is taken up again by the same command.",
+        epilog="Example: hpa data prepare ~/kaggle/hpa --size 299 --composition rgby",
+    )
+    prepare.add_argument("folder", help="data folder, or kaggle for the competition's folder")
+    prepare.add_argument(
+        "--size", type=int, dest="image_size", help="as the notebooks' parameter image_size"
+    )
+    prepare.add_argument("--composition", help="as the notebooks' parameter: composite or rgby")
+    prepare.add_argument("--interpolation", help="as the notebooks' parameter: area or bilinear")
+    prepare.add_argument(
+        "--leave-out", default="", metavar="IDS", help="as the notebooks' parameter leave_out"
+    )
+    prepare.add_argument(
+        "--verify", action="store_true",
+        help="compare all decoded images with their digests; decode damaged ones again",
+    )  # fmt: skip
+    prepare.set_defaults(action=_prepare)
+
+    unpack = data_commands.add_parser(
+        "unpack",
+        help="unpack downloaded zip archives safely",
+        epilog="Example: hpa data unpack train.zip test.zip ~/kaggle/hpa; "
+        "an interrupted command is taken up again by the same command",
+    )
+    unpack.add_argument("archives", type=Path, nargs="+", metavar="archive", help="zip archives")
+    unpack.add_argument("folder", type=Path, help="folder to unpack into")
+    unpack.add_argument(
+        "--limit", type=int, default=100, metavar="GIB",
+        help="refuse archives that expand to more than this (%(default)s GiB)",
+    )  # fmt: skip
+    unpack.set_defaults(action=_unpack)
+
+    fetch = data_commands.add_parser(
+        "fetch", help="download published images",
+        description="Download published images; an interrupted command is taken up again by the "
+        "same command.",
+    )  # fmt: skip
+    sources = fetch.add_subparsers(required=True, metavar="SOURCE")
+    kaggle = sources.add_parser(
+        "kaggle",
+        help="the competition's files, through Kaggle's client (pip install kaggle)",
+        epilog="Needs a Kaggle account, an API token, and that you have accepted the rules of "
+        "the competition human-protein-atlas-image-classification.",
+    )
+    kaggle.add_argument("folder", type=Path, help="folder to write")
+    kaggle.add_argument("--keep-archive", action="store_true", help="keep the downloaded archive")
+    kaggle.set_defaults(action=_fetch_kaggle)
+    atlas = sources.add_parser(
+        "hpav18",
+        help="images of the Human Protein Atlas, version 18, by id",
+        description="Exit status 1 if a file could not be had.",
+        epilog="Example: hpa data fetch hpav18 ~/hpav18 --ids HPAv18RBGY_wodpl.csv",
+    )
+    atlas.add_argument("folder", type=Path, help="folder to write")
+    atlas.add_argument(
+        "--ids", type=Path, required=True, help="CSV file with the columns Id and Target"
+    )
+    atlas.add_argument(
+        "--base", default="https://v18.proteinatlas.org/images",
+        help="address below which the images lie (%(default)s)",
+    )  # fmt: skip
+    atlas.add_argument(
+        "--connections", type=int, default=4, help="downloads at the same time (%(default)s)"
+    )
+    atlas.add_argument(
+        "--per-second", type=float, default=8.0, help="requests a second at most (%(default)s)"
+    )
+    atlas.set_defaults(action=_fetch_atlas)
 
     execute = commands.add_parser(
         "execute",

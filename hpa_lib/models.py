@@ -1,10 +1,11 @@
 """The reference study's network on a choice of backbones.
 
-    image 0–255 → divide by 255 → batch normalization → backbone without top
+    image 0–255 → divide by 255 (→ square root) → batch normalization → backbone without top
     → 1×1 convolution, 128, ReLU → flatten → dropout ½ → dense 512, ReLU → dropout ½
     → dense 28, sigmoid
 
-The study's text speaks of a 3×3 convolution; its parameter counts prove 1×1.
+The study's text speaks of a 3×3 convolution; its parameter counts prove 1×1. The square root is
+ours and can be left out.
 """
 
 import warnings
@@ -17,6 +18,7 @@ import pandas as pd
 from hpa_lib import labels, paths
 from hpa_lib.backend import keras
 from hpa_lib.errors import HpaError
+from hpa_lib.parameters import TrainParameters
 
 BACKBONES: dict[str, Callable[..., keras.Model]] = {
     "InceptionResNetV2": keras.applications.InceptionResNetV2,
@@ -27,7 +29,33 @@ BACKBONES: dict[str, Callable[..., keras.Model]] = {
 BACKBONE_LAYER = "backbone"
 
 
-def build(backbone: str, image_size: int, channels: int = 3, weights: str = "none") -> keras.Model:
+INTENSITIES: tuple[str, ...] = ("linear", "square_root")
+"""How the network sees pixel values."""
+
+
+@keras.saving.register_keras_serializable("hpa_lib")
+class SquareRoot(keras.layers.Layer):
+    """Takes the square root of non-negative values.
+
+    Photon noise grows with the square root of the signal, so that after this transformation it
+    is about equally strong in bright and in dark structures.
+
+    Source: M. S. Bartlett, "The square root transformation in analysis of variance" (1936).
+    """
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Square root of each value; same shape and dtype."""
+        return keras.ops.sqrt(inputs)
+
+
+def build(
+    backbone: str,
+    image_size: int,
+    channels: int = 3,
+    weights: str = "none",
+    dropout: float = 0.5,
+    intensity: str = "linear",
+) -> keras.Model:
     """Build the study's network.
 
     Args:
@@ -36,29 +64,44 @@ def build(backbone: str, image_size: int, channels: int = 3, weights: str = "non
         channels: Channels of the input; ImageNet weights need 3.
         weights: ``"imagenet"``, ``"none"`` for random initial weights, or the path of a file
             with weights of the backbone without top.
+        dropout: Share of the features that each of the two dropout layers leaves out in
+            training, from 0 to below 1; the study's is one half.
+        intensity: One of `INTENSITIES`: ``"linear"`` as in the study, or ``"square_root"``; see
+            `SquareRoot`.
 
     Returns:
         A model that maps images of shape (samples, image_size, image_size, channels), values
         0–255, to probabilities of shape (samples, 28).
 
     Raises:
-        HpaError: If the backbone is unknown, or the weights can't be had or don't fit.
+        HpaError: If backbone or intensity is unknown, or the weights can't be had or don't fit.
     """
+    if intensity not in INTENSITIES:
+        raise HpaError(f"Intensity {intensity!r} is unknown.", f"Try {', '.join(INTENSITIES)}.")
     if backbone not in BACKBONES:
         raise HpaError(f"Backbone {backbone!r} is unknown.", f"There are: {', '.join(BACKBONES)}.")
     inputs = keras.Input((image_size, image_size, channels), name="image")
     scaled = keras.layers.Rescaling(1 / 255, name="scale_to_unit")(inputs)
+    if intensity == "square_root":
+        scaled = SquareRoot(name="square_root")(scaled)
     normalized = keras.layers.BatchNormalization(name="input_normalization")(scaled)
     features = _backbone(backbone, (image_size, image_size, channels), weights)(normalized)
     reduced = keras.layers.Conv2D(128, 1, activation="relu", name="reduce_channels")(features)
     flat = keras.layers.Flatten(name="flatten")(reduced)
-    hidden = keras.layers.Dropout(0.5, name="dropout_features")(flat)
+    hidden = keras.layers.Dropout(dropout, name="dropout_features")(flat)
     hidden = keras.layers.Dense(512, activation="relu", name="hidden")(hidden)
-    hidden = keras.layers.Dropout(0.5, name="dropout_hidden")(hidden)
+    hidden = keras.layers.Dropout(dropout, name="dropout_hidden")(hidden)
     outputs = keras.layers.Dense(
         labels.CLASS_COUNT, activation="sigmoid", dtype="float32", name="probabilities"
     )(hidden)
     return keras.Model(inputs, outputs, name=f"study_{backbone.lower()}")
+
+
+def configured(backbone: str, channels: int, values: TrainParameters) -> keras.Model:
+    """Build the network that a training notebook's parameters describe; see `build`."""
+    return build(
+        backbone, values.image_size, channels, values.weights, values.dropout, values.intensity
+    )
 
 
 def freeze_backbone(model: keras.Model, freeze: bool) -> None:

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from hpa_lib import files
 from hpa_lib.errors import HpaError
 from hpa_lib.paths import NOTEBOOK_NAMES, PRESETS
+
+SPLIT_FILE_ENDING = ".csv"
+"""A value of the parameter ``split`` that ends so names a file; see `splits.read`."""
 
 
 class Parameters(BaseModel):
@@ -29,9 +33,14 @@ class Parameters(BaseModel):
 class DataParameters(Parameters):
     """What every notebook that opens a dataset takes."""
 
-    data: str = Field("", description="folder in the Kaggle layout; empty: synthetic images")
+    data: str = Field(
+        "", description="data folder; kaggle: the competition's, found there; empty: synthetic"
+    )
+    leave_out: str = Field(
+        "", description="Ids to leave out, separated by commas, or a .txt or .csv file with them"
+    )
     synthetic_samples: int = Field(
-        1000, ge=20, le=1_000_000, description="samples of the synthetic dataset"
+        1500, ge=20, le=1_000_000, description="samples of the synthetic dataset"
     )
     synthetic_size: int = Field(
         256, ge=64, le=4096, description="height and width of synthetic images in pixels"
@@ -42,10 +51,23 @@ class DataParameters(Parameters):
     composition: Literal["composite", "rgby"] = Field(
         "rgby", description="composite: the study's three channels; rgby: all four"
     )
-    split: Literal["stratified", "study"] = Field(
-        "stratified", description="stratified: four honest parts; study: as printed, flaw included"
+    interpolation: Literal["area", "bilinear"] = Field(
+        "area", description="area: anti-aliased; bilinear: the study's, which skips pixels"
+    )
+    split: str = Field(
+        "stratified",
+        description="stratified: four honest parts; study: as printed, flawed; a .csv file",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the split and of all random choices")
+
+    @field_validator("split")
+    @classmethod
+    def _known_split(cls, value: str) -> str:
+        if value not in ("stratified", "study") and not value.endswith(SPLIT_FILE_ENDING):
+            raise PydanticCustomError(
+                "split", f"should be stratified, study, or a file ending in {SPLIT_FILE_ENDING}"
+            )
+        return value
 
 
 class ExploreParameters(DataParameters):
@@ -63,7 +85,13 @@ class TrainParameters(DataParameters):
     random_weights: Literal["scaled", "keras"] = Field(
         "scaled", description="where weights is none: scaled to the images, or Keras' default"
     )
-    batch_size: int = Field(32, ge=1, le=4096, description="samples in a training step")
+    intensity: Literal["linear", "square_root"] = Field(
+        "square_root", description="pixel values: linear as in the study, or their square root"
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of features left out in training; the study's is 0.5"
+    )
+    batch_size: int = Field(16, ge=1, le=4096, description="samples in a training step")
     steps_per_epoch: int = Field(
         0, ge=0, description="training steps in an epoch; 0: as many as the training part fills"
     )
@@ -78,14 +106,14 @@ class TrainParameters(DataParameters):
     )
     stage1_epochs: int = Field(4, ge=0, description="epochs of stage 1")
     stage1_learning_rate: float = Field(
-        1.0e-3, gt=0, le=1, description="learning rate of Adam in stage 1"
+        2.0e-4, gt=0, le=1, description="learning rate of Adam in stage 1"
     )
     stage1_freeze: bool = Field(
         False, description="keep the backbone's weights as they are in stage 1"
     )
-    stage2_epochs: int = Field(4, ge=0, description="epochs of stage 2, all weights trainable")
+    stage2_epochs: int = Field(2, ge=0, description="epochs of stage 2, all weights trainable")
     stage2_learning_rate: float = Field(
-        1.0e-4, gt=0, le=1, description="learning rate of Adam in stage 2"
+        2.0e-5, gt=0, le=1, description="learning rate of Adam in stage 2"
     )
     validation_draws: int = Field(
         0, ge=0, description="samples drawn once for validation; 0: the whole validation part"

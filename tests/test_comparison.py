@@ -180,11 +180,12 @@ def test_decisions_use_each_run_s_own_thresholds(pair):
         assert (given["trivial: " + trivial["name"]] == constant).all()
 
 
-def test_metric_intervals_have_a_row_a_model_and_metric(bootstrap):
+def test_metric_intervals_have_a_row_a_model_and_metric(pair, bootstrap):
     table = comparison.metric_intervals(bootstrap)
     assert list(table.columns) == ["name", "series", "estimate", "low", "high"]
     models = bootstrap.metrics.index.unique("model")
-    assert list(models)[2:] == ["trivial: everything", "trivial: commonest class"]
+    trivial = [found["name"] for found in pair[0].metrics["trivial"].values()]
+    assert list(models)[2:] == [f"trivial: {name}" for name in trivial]
     assert len(table) == len(comparison.COMPARED) * len(models)
     first = table.iloc[0]
     assert first["name"] == metrics.READABLE_NAMES["macro_f1"]

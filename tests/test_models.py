@@ -94,6 +94,13 @@ def test_layers_are_the_study_s(vgg):
     assert vgg.get_layer("reduce_channels").kernel_size == (1, 1)
     activations = {name: vgg.get_layer(name).activation.__name__ for name in HEAD}
     assert activations == {"reduce_channels": "relu", "hidden": "relu", "probabilities": "sigmoid"}
+    without = models.build("VGG16", 75, dropout=0.0, intensity="square_root")
+    root = without.get_layer("square_root")
+    assert root(np.array([0.0, 0.25, 1.0], "f4")).numpy().tolist() == [0, 0.5, 1]
+    assert without.layers.index(root) == 2  # after the division by 255
+    assert root.count_params() == 0
+    assert without.get_layer("dropout_features").rate == 0
+    assert without.get_layer("dropout_hidden").rate == 0
     assert vgg.get_layer("dropout_features").rate == vgg.get_layer("dropout_hidden").rate == 0.5
 
 

@@ -45,7 +45,8 @@ def test_seed_preset_is_the_reference_study():
         "batch_size": 10, "steps_per_epoch": 100, "draws": "replacement", "augmentation": "study",
         "stage1_epochs": 20, "stage1_learning_rate": 1e-3, "stage1_freeze": False,
         "stage2_epochs": 150, "stage2_learning_rate": 1e-4, "validation_draws": 256,
-        "image_source": "decode", "evaluate": "last",
+        "interpolation": "bilinear", "image_source": "decode", "evaluate": "last",
+        "intensity": "linear", "dropout": 0.5, "threshold_rule": "0.5",
     }  # fmt: skip
     assert {name: resnet[name] for name in protocol} == protocol
     assert parameters.validate("3_train_vgg", values).vgg_stage1_epochs == 0
@@ -125,6 +126,12 @@ def test_learning_rate_that_yaml_reads_as_text():
 
 def test_choices_are_named():
     assert "'composite' or 'rgby'" in refusal({"composition": "rgb"}).problem
+
+
+def test_split_is_a_protocol_or_a_csv_file():
+    assert parameters.validate("1_explore", {"split": "my/split.csv"}).split == "my/split.csv"
+    error = refusal({"split": "random"})
+    assert "should be stratified, study, or a file ending in .csv" in error.problem
 
 
 def test_whole_number_serves_as_learning_rate():
