@@ -91,6 +91,7 @@ rule one_dataset_step:
         checked=lambda wildcards: CHECKED[wildcards.step],
         given=lambda wildcards: given(wildcards.step),
         fingerprint=lambda _: fingerprint(),
+        files=lambda wildcards: runs.file_digests(CHECKED[wildcards.step], paths.NOTEBOOKS),
         code=lambda _: code(),
         preset=paths.PRESETS / f"{PRESET}.yaml",
     shell:

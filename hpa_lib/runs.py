@@ -2,8 +2,8 @@
 
 A run folder holds ``manifest.json``, ``params.yaml``, ``metrics.json`` and the notebook's other
 results, later also the executed notebook. Its name is the notebook's, the preset's and a digest
-of everything that the results depend on: parameters, dataset, input runs, code. A finished run
-is never written to again; an unfinished one of the same name is taken up.
+of everything that the results depend on: parameters, files that they name, dataset, input runs,
+code. A finished run is never written to again; an unfinished one of the same name is taken up.
 """
 
 import datetime
@@ -58,9 +58,11 @@ class Run:
         self.parameters = values
         given = values.model_dump()
         code = code_digest()
+        named_files = file_digests(given)
         identity = {
             "notebook": notebook,
             "parameters": {k: v for k, v in given.items() if k not in ("preset", "data")},
+            "files": named_files,
             "dataset": dataset and dataset["fingerprint"],
             "inputs": inputs,
             "code": code,
@@ -72,6 +74,7 @@ class Run:
             "status": "running",
             "reason": None,
             "parameters": given,
+            "files": named_files,
             "preset_parameters": preset_parameters(given["preset"], notebook),
             **_commit(),
             "code_digest": code,
@@ -235,6 +238,25 @@ def code_digest() -> str:
             for part in (path.name.encode(), path.read_bytes())
         )
     )
+
+
+def file_digests(values: dict[str, Any], folder: Path = Path()) -> dict[str, str]:
+    """SHA-256 of the files that parameters name, by parameter.
+
+    Args:
+        values: Parameters by name; a text counts where it names a file.
+        folder: What relative paths start from.
+    """
+    named = {
+        name: folder / Path(value).expanduser()
+        for name, value in values.items()
+        if isinstance(value, str) and Path(value).suffix
+    }
+    return {
+        name: files.digest_file(path)
+        for name, path in named.items()
+        if os.path.isfile(path)  # noqa: PTH113 - takes a text too long for a name, as a list of Ids
+    }
 
 
 def data_label(data: str) -> str:

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import subprocess
 import sys
@@ -91,6 +92,17 @@ def test_name_depends_on_everything_that_the_result_depends_on(monkeypatch):
     names.add(finished().name)
     assert len(names) == 6
     assert not any(name.endswith("-2") for name in names)
+
+
+def test_name_depends_on_the_content_of_named_files(tmp_path):
+    weights = tmp_path / "backbone.h5"
+    weights.write_bytes(b"first")
+    first = finished(weights=str(weights))
+    digest = hashlib.sha256(b"first").hexdigest()
+    assert runs.read_manifest(first.folder)["files"] == {"weights": digest}
+    weights.write_bytes(b"second")
+    assert finished(weights=str(weights)).name[-8:] != first.name[-8:]
+    assert runs.file_digests({"leave_out": "a.b," * 200, "seed": 1, "split": "no.csv"}) == {}
 
 
 def test_name_depends_neither_on_the_place_nor_on_the_preset_s_name():
