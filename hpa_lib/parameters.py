@@ -104,16 +104,16 @@ class TrainParameters(DataParameters):
     augmentation: Literal["study", "none"] = Field(
         "study", description="study: one flip or quarter turn an image; none: no change"
     )
-    stage1_epochs: int = Field(4, ge=0, description="epochs of stage 1")
+    stage1_epochs: int = Field(5, ge=0, description="epochs of stage 1")
     stage1_learning_rate: float = Field(
-        2.0e-4, gt=0, le=1, description="learning rate of Adam in stage 1"
+        1.5e-4, gt=0, le=1, description="learning rate of Adam in stage 1"
     )
     stage1_freeze: bool = Field(
         False, description="keep the backbone's weights as they are in stage 1"
     )
     stage2_epochs: int = Field(2, ge=0, description="epochs of stage 2, all weights trainable")
     stage2_learning_rate: float = Field(
-        2.0e-5, gt=0, le=1, description="learning rate of Adam in stage 2"
+        5.0e-5, gt=0, le=1, description="learning rate of Adam in stage 2"
     )
     validation_draws: int = Field(
         0, ge=0, description="samples drawn once for validation; 0: the whole validation part"
