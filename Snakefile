@@ -91,7 +91,7 @@ rule one_dataset_step:
         checked=lambda wildcards: CHECKED[wildcards.step],
         given=lambda wildcards: given(wildcards.step),
         fingerprint=lambda _: fingerprint(),
-        files=lambda wildcards: runs.file_digests(CHECKED[wildcards.step], paths.NOTEBOOKS),
+        files=lambda wildcards: runs.file_digests(CHECKED[wildcards.step]),
         code=lambda _: code(),
         preset=paths.PRESETS / f"{PRESET}.yaml",
     shell:

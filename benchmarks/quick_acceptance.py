@@ -6,19 +6,22 @@ and seed takes some minutes on two cores.
 
     python benchmarks/quick_acceptance.py --seeds 3 --runs FOLDER
 
-Runs are kept in FOLDER, and those that are finished there are not repeated. Without it they go
-into a temporary folder.
+Runs are kept in FOLDER, and those that were finished there with the same code and preset are not
+repeated. Without it they go into a temporary folder.
 """
 
 import argparse
+import itertools
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 
-from hpa_lib import comparison, evaluation, execution, files, paths, results
+from hpa_lib import comparison, evaluation, execution, paths, results, runs
 from hpa_lib.metrics import READABLE_NAMES
 
 NOTEBOOKS = {"InceptionResNetV2": "2_train_resnet", "VGG16": "3_train_vgg"}
@@ -26,15 +29,18 @@ FACTOR = {"InceptionResNetV2": 2.0, "VGG16": 1.0}
 """How many times the best trivial macro F1 each network must reach."""
 
 
-def trained(folder: Path, seed: int, backbone: str) -> comparison.TrainedRun:
-    """The run of one network and seed; trained now unless `folder` has it."""
-    noted = folder / f"{backbone}-{seed}.json"
-    if not noted.is_file():
-        preset = paths.PRESETS / "quick.yaml"
-        executed = folder / f"{backbone}-{seed}.ipynb"
-        run = execution.execute(NOTEBOOKS[backbone], executed, preset, {"seed": seed})
-        files.write_json(noted, {"run": run.name})
-    return comparison.load(files.read_json(noted)["run"], backbone)
+def train(folder: Path, seed: int, backbone: str) -> str:
+    """Name of the run of one network and seed; trained now unless `folder` has it."""
+    notebook = NOTEBOOKS[backbone]
+    wanted = runs.preset_parameters("quick", notebook) | {"seed": seed}
+    for path in folder.glob(f"*/{runs.MANIFEST}"):
+        manifest = runs.read_manifest(path.parent)
+        found = (manifest["status"], manifest["parameters"], manifest["code_digest"])
+        if found == ("complete", wanted, runs.code_digest()):
+            return manifest["run"]
+    executed = folder / f"{backbone}-{seed}.ipynb"
+    preset = paths.PRESETS / "quick.yaml"
+    return execution.execute(notebook, executed, preset, {"seed": seed}).name
 
 
 def rows(run: comparison.TrainedRun, seed: int) -> Iterator[dict[str, object]]:
@@ -72,11 +78,14 @@ def main() -> None:
         folder = (options.runs or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["HPA_RUNS"] = str(folder)
+        jobs = list(itertools.product([folder], range(options.seeds), NOTEBOOKS))
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(len(NOTEBOOKS), mp_context=spawn) as pool:
+            names = list(pool.map(train, *zip(*jobs, strict=True)))
         found = [
             row
-            for seed in range(options.seeds)
-            for backbone in NOTEBOOKS
-            for row in rows(trained(folder, seed, backbone), seed)
+            for name, (_, seed, backbone) in zip(names, jobs, strict=True)
+            for row in rows(comparison.load(name, backbone), seed)
         ]
     print(pd.DataFrame(found).to_string(index=False, float_format="{:.3f}".format))
 

@@ -114,7 +114,7 @@ class _Channel:
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """Equal for equal pixels; unequal images agree in it less often than once in 2⁵⁰."""
+        """Equal for equal pixels; other pixels of equal mean and deviation agree once in 2³²."""
         header = self.header
         return (header.width, header.height, self.checksum, self.mean, self.deviation)
 
@@ -325,6 +325,8 @@ def _unexpected_kinds(
             (table.ids[row], header) for header in headers
         )
     for source, found in by_source.items():
+        if not found:  # no image of this source could be decoded
+            continue
         sizes = Counter((header.height, header.width) for _, header in found)
         modes = Counter((header.bits, header.tinted, header.format) for _, header in found)
         size, mode = sizes.most_common(1)[0][0], modes.most_common(1)[0][0]

@@ -14,7 +14,11 @@ from hpa_lib.errors import HpaError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, 1 for a finding, 2 for a mistake."""
+    """Run the command line.
+
+    Returns:
+        The exit status: 0, 1 for a finding, 2 for a mistake, 130 for an interruption.
+    """
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     options = _parser().parse_args(arguments)
     try:
@@ -94,7 +98,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from hpa_lib import cache, dataset, label_tables, layouts, parameters
+    from hpa_lib import cache, dataset, label_tables, layouts, near_duplicates, parameters
 
     names = ("image_size", "composition", "interpolation")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -103,6 +107,7 @@ def _prepare(options: argparse.Namespace) -> int:
     opened = dataset.load(layouts.data_path(options.folder), leave_out)
     wanted = (opened, values.image_size, values.composition, values.interpolation)
     cache.open_cache(*wanted, verify=options.verify)
+    near_duplicates.open_pictures(opened, verify=options.verify)
     print(cache.cache_folder(*wanted))
     return 0
 
@@ -190,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.set_defaults(action=_doctor)
 
-    data = commands.add_parser("data", help="write and check datasets")
+    data = commands.add_parser("data", help="write, check, download, unpack and decode datasets")
     data_commands = data.add_subparsers(required=True, metavar="COMMAND")
 
     synth = data_commands.add_parser(

@@ -53,7 +53,8 @@ class Dataset:
 
     def paths(self, row: int) -> tuple[Path, ...]:
         """Files of the four channels of a sample, in the order of `images.CHANNELS`."""
-        return sample_paths(self.folder, self.patterns[row])
+        pattern = self.patterns[row]
+        return tuple(layouts.channel_path(self.folder, pattern, channel) for channel in CHANNELS)
 
     def read_sample(self, row: int) -> np.ndarray:
         """Read the four channels of a sample.
@@ -162,11 +163,6 @@ def _read_marks(folder: Path, patterns: Sequence[str]) -> list[bytes]:
     with ThreadPoolExecutor(max_workers=8) as pool:
         parts = pool.map(read, range(0, len(patterns), _SAMPLES_A_TASK))
         return [mark for part in parts for mark in part]
-
-
-def sample_paths(folder: Path, pattern: str) -> tuple[Path, ...]:
-    """Files of the four channels; see `layouts.SampleFiles.pattern`."""
-    return tuple(layouts.channel_path(folder, pattern, channel) for channel in CHANNELS)
 
 
 def fingerprint(table: LabelTable, marks: Sequence[bytes]) -> str:

@@ -137,7 +137,7 @@ def _weights() -> Finding:
         return Finding("ImageNet weights", "ok", f"{folder}: {', '.join(found)}")
     return Finding(
         "ImageNet weights", "note", f"none in {folder}",
-        "Only weights: imagenet needs them (presets seed and best); Keras downloads them there.",
+        "Only weights: imagenet needs them (preset seed); Keras downloads them there.",
     )  # fmt: skip
 
 

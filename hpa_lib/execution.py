@@ -28,7 +28,8 @@ def execute(
         notebook: One of `paths.NOTEBOOK_NAMES`.
         output: Where the executed notebook is written once it has run to its end.
         preset: YAML file with parameters.
-        overrides: Parameters that take precedence over the preset.
+        overrides: Parameters that take precedence over the preset. Relative paths among all
+            parameters count from the current folder.
 
     Returns:
         The run folder.
@@ -48,7 +49,6 @@ def execute(
             draft,
             declared,
             kernel_name="python3",
-            cwd=paths.NOTEBOOKS,
             progress_bar=False,
             log_output=True,
             extra_arguments=["--log-level=ERROR"],

@@ -1,7 +1,7 @@
 """Feed batches of images and labels to a network.
 
-Images come from the decoded cache (uint8) or straight from the PNGs, as in the reference study
-(float32). Both hold values 0–255; the network's first layer divides by 255.
+Images come from the decoded cache (uint8) or straight from the files, as in the reference
+study (float32). Both hold values 0–255; the network's first layer divides by 255.
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ class CachedImages:
 
 
 class DecodedImages:
-    """The study's composite, read from PNGs at every access and never rounded, dtype float32."""
+    """The study's composite, read from files at every access and never rounded, dtype float32."""
 
     def __init__(self, dataset: Dataset, size: int) -> None:
         self._dataset = dataset
@@ -87,7 +87,7 @@ def open_source(
         raise HpaError(
             f"Parameter image_source is 'decode' while composition is {composition!r} and "
             f"interpolation {interpolation!r}.",
-            "Reading PNGs in every step is the study's way: set composition to 'composite' and "
+            "Reading files in every step is the study's way: set composition to 'composite' and "
             "interpolation to 'bilinear', or image_source to 'cache'.",
         )
     return DecodedImages(dataset, size)

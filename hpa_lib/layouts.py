@@ -183,7 +183,8 @@ def data_path(data: str, root: Path = Path("/")) -> Path:
         root: Where the file system begins.
 
     Raises:
-        HpaError: If `data` is ``kaggle`` and no or several such folders are found.
+        HpaError: If `data` is ``kaggle``, and there is no such folder and not exactly one other
+            input with a ``train.csv``.
     """
     if data != KAGGLE:
         return Path(data)

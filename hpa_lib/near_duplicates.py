@@ -105,12 +105,20 @@ def find(dataset: Dataset, other: Dataset | None = None) -> NearDuplicates:
     Raises:
         HpaError: If an image can't be decoded.
     """
-    found = [
-        hashes(cache.open_cache(opened, PICTURE_SIZE, "rgby"))
-        for opened in (dataset, other)
-        if opened is not None
-    ]
-    return matches(*found)
+    return matches(*(hashes(open_pictures(one)) for one in (dataset, other) if one is not None))
+
+
+def open_pictures(dataset: Dataset, *, verify: bool = False) -> np.ndarray:
+    """The small pictures that hashes are made from, decoded first if need be.
+
+    Args:
+        dataset: The samples.
+        verify: See `cache.open_cache`.
+
+    Returns:
+        Shape (samples, `PICTURE_SIZE`, `PICTURE_SIZE`, 4), dtype uint8.
+    """
+    return cache.open_cache(dataset, PICTURE_SIZE, "rgby", verify=verify)
 
 
 def hashes(pictures: np.ndarray) -> np.ndarray:

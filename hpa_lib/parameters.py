@@ -34,7 +34,7 @@ class DataParameters(Parameters):
     """What every notebook that opens a dataset takes."""
 
     data: str = Field(
-        "", description="data folder; kaggle: the competition's, found there; empty: synthetic"
+        "", description="data folder; kaggle: found in a Kaggle notebook; empty: synthetic"
     )
     leave_out: str = Field(
         "", description="Ids to leave out, separated by commas, or a .txt or .csv file with them"
@@ -99,7 +99,7 @@ class TrainParameters(DataParameters):
         "epochs", description="epochs: shuffled passes; replacement: the study's random draws"
     )
     image_source: Literal["cache", "decode"] = Field(
-        "cache", description="cache: decoded once to 8 bits; decode: read PNGs in every step"
+        "cache", description="cache: decoded once to 8 bits; decode: read files in every step"
     )
     augmentation: Literal["study", "none"] = Field(
         "study", description="study: one flip or quarter turn an image; none: no change"
@@ -126,8 +126,11 @@ class TrainParameters(DataParameters):
     evaluate: Literal["best", "last"] = Field(
         "best", description="weights to evaluate: of the best validation loss, or the last epoch"
     )
+    all_views: bool = Field(
+        True, description="average held-out predictions over the eight flips and turns"
+    )
     threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched"] = Field(
-        "matched", description="probability from which a label is given; see hpa_lib.thresholds"
+        "matched", description="rule that sets each class's threshold; see hpa_lib.thresholds"
     )
     deterministic: bool = Field(True, description="same numbers in every run, at some cost on GPUs")
 
@@ -197,7 +200,7 @@ def validate(notebook: str, values: dict[str, Any]) -> Parameters:
     check_names(set(values))
     model = MODELS[notebook]
     try:
-        return model(
+        checked = model(
             **{name: value for name, value in values.items() if name in model.model_fields}
         )
     except ValidationError as error:
@@ -209,11 +212,40 @@ def validate(notebook: str, values: dict[str, Any]) -> Parameters:
         hint = ""
         if kind == "float" and isinstance(first["input"], str):
             hint = " YAML reads 1e-3 as text: write 1.0e-3."
+        elif str(first["input"]) in choices:
+            hint = " It is text: write it in quotes, and pass it to papermill with -r."
         raise HpaError(
             f"Parameter {name} received {first['input']!r} ({type(first['input']).__name__}): "
             f"{first['msg'].lower()}.",
             f"{name} is {field.description} ({kind}; default {field.default!r}).{hint}",
         ) from error
+    if isinstance(checked, TrainParameters):
+        _refuse_conflicts(checked)
+    return checked
+
+
+def _refuse_conflicts(values: TrainParameters) -> None:
+    """Refuse values that can't go together, before anything is computed."""
+    if values.split == "study" and values.threshold_rule not in ("0.5", "0.2"):
+        raise HpaError(
+            f"Parameter threshold_rule is {values.threshold_rule!r} while split is 'study', which "
+            "has no part to tune thresholds on.",
+            "Set threshold_rule to '0.5' or '0.2', or split to 'stratified'.",
+        )
+    composed = (values.composition, values.interpolation)
+    if values.image_source == "decode" and composed != ("composite", "bilinear"):
+        raise HpaError(
+            f"Parameter image_source is 'decode' while composition is {composed[0]!r} and "
+            f"interpolation is {composed[1]!r}.",
+            "Reading images in every step is the study's way: set composition to 'composite' and "
+            "interpolation to 'bilinear', or image_source to 'cache'.",
+        )
+    if values.weights == "imagenet" and values.composition == "rgby":
+        raise HpaError(
+            "Parameter weights is 'imagenet' while composition is 'rgby'.",
+            "ImageNet weights take three channels: set composition to 'composite', or weights to "
+            "'none'.",
+        )
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -130,7 +130,7 @@ class Run:
         self._close("failed", reason)
 
     def interrupt(self, reason: str) -> None:
-        """Mark the run as interrupted, unless it has ended already."""
+        """Mark the run as interrupted, with the reason."""
         self._close("interrupted", reason)
 
     @property
@@ -240,15 +240,14 @@ def code_digest() -> str:
     )
 
 
-def file_digests(values: dict[str, Any], folder: Path = Path()) -> dict[str, str]:
+def file_digests(values: dict[str, Any]) -> dict[str, str]:
     """SHA-256 of the files that parameters name, by parameter.
 
     Args:
         values: Parameters by name; a text counts where it names a file.
-        folder: What relative paths start from.
     """
     named = {
-        name: folder / Path(value).expanduser()
+        name: Path(value).expanduser()
         for name, value in values.items()
         if isinstance(value, str) and Path(value).suffix
     }

@@ -26,9 +26,6 @@ from hpa_lib.parameters import SPLIT_FILE_ENDING
 
 PARTS: tuple[str, ...] = ("training", "validation", "threshold", "report")
 
-PROTOCOLS: tuple[str, ...] = ("stratified", "study")
-"""Names of the splits: the honest one and the reference study's."""
-
 STUDY_TEST_SIZE = 0.2
 STUDY_RANDOM_STATE = 101
 

@@ -23,18 +23,8 @@ from hpa_lib.files import read_json, write_json, write_text
 from hpa_lib.images import CHANNELS, channel_file
 from hpa_lib.labels import format_target
 from hpa_lib.synthetic_damage import FILE_DAMAGE, PIXEL_DAMAGE
-from hpa_lib.synthetic_images import SMALLEST_SIZE, draw_sample
-from hpa_lib.synthetic_labels import draw_label_sets
+from hpa_lib.synthetic_images import SMALLEST_SIZE
 from hpa_lib.synthetic_variants import Damage, Plan, PlannedSample, Variants, draw, plan
-
-__all__ = [
-    "GENERATOR_VERSION",
-    "Variants",
-    "draw_label_sets",
-    "draw_sample",
-    "sample_id",
-    "write_dataset",
-]
 
 GENERATOR_VERSION = 2
 """Raised whenever the same settings give other images."""

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -152,6 +153,15 @@ def test_link_out_of_the_folder_is_a_finding_by_name(tiny_dataset, tmp_path):
 def test_no_dataset_to_check(tmp_path):
     with pytest.raises(HpaError, match="no label table"):
         check(tmp_path)
+
+
+def test_label_table_without_any_image(tiny_dataset):
+    shutil.rmtree(tiny_dataset / "train")
+    report = check(tiny_dataset)
+    assert {finding[:2] for finding in found(report)} == {("error", "missing")}
+    assert len(report.findings) == 96
+    assert (report.samples, report.images, len(report.unusable)) == (24, 0, 24)
+    assert "96 findings" in checks.as_text(report)
 
 
 def test_text_lists_the_first_findings_of_a_kind_and_counts_the_others(tiny_dataset):

@@ -35,6 +35,19 @@ def test_equals_the_model_s_own_prediction(network, pixels, array_source, batch_
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
+def test_all_views_are_the_eight_flips_and_turns(network, pixels, array_source):
+    predict, rows = Predictor(network, 4), np.arange(11)
+    averaged = predict(array_source(pixels), rows, all_views=True)
+    turned = [np.rot90(pixels, turns, (1, 2)) for turns in range(4)]
+    views = [*turned, *(view[:, ::-1] for view in turned)]
+    single = [predict(array_source(np.ascontiguousarray(view)), rows) for view in views]
+    np.testing.assert_allclose(averaged, np.mean(single, axis=0), atol=1e-6)
+    for view in views:  # whichever way the field lay under the microscope
+        found = predict(array_source(np.ascontiguousarray(view)), rows, all_views=True)
+        np.testing.assert_allclose(found, averaged, atol=1e-6)
+    assert np.abs(averaged - single[0]).max() > 1e-3
+
+
 def test_keeps_the_order_of_rows_and_their_repetitions(network, pixels, array_source):
     predict, source = Predictor(network, 2), array_source(pixels)
     everything = predict(source, np.arange(11))

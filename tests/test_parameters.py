@@ -46,7 +46,7 @@ def test_seed_preset_is_the_reference_study():
         "stage1_epochs": 20, "stage1_learning_rate": 1e-3, "stage1_freeze": False,
         "stage2_epochs": 150, "stage2_learning_rate": 1e-4, "validation_draws": 256,
         "interpolation": "bilinear", "image_source": "decode", "evaluate": "last",
-        "intensity": "linear", "dropout": 0.5, "threshold_rule": "0.5",
+        "intensity": "linear", "dropout": 0.5, "all_views": False, "threshold_rule": "0.5",
     }  # fmt: skip
     assert {name: resnet[name] for name in protocol} == protocol
     assert parameters.validate("3_train_vgg", values).vgg_stage1_epochs == 0
@@ -122,6 +122,12 @@ def test_learning_rate_that_yaml_reads_as_text():
     error = refusal({"stage1_learning_rate": text})
     assert "'1e-3' (str)" in error.problem
     assert "write 1.0e-3" in error.remedy
+
+
+def test_threshold_that_yaml_reads_as_a_number():
+    error = refusal({"threshold_rule": 0.5})
+    assert "0.5 (float)" in error.problem
+    assert "write it in quotes" in error.remedy
 
 
 def test_choices_are_named():

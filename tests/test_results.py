@@ -21,7 +21,7 @@ def opened(labelled):
     return labelled([tuple(np.flatnonzero(row).tolist()) for row in rows])
 
 
-@pytest.fixture(scope="module", params=splits.PROTOCOLS)
+@pytest.fixture(scope="module", params=["stratified", "study"])
 def outcome(request, opened):
     """Results and predictions of a network that is right, but for some noise."""
     division = splits.split(opened, request.param)
@@ -63,6 +63,24 @@ def test_thresholds_are_tuned_where_there_is_a_part_for_it(trained):
         # Probabilities of present classes exceed 0.7, the others stay below 0.3.
         assert 0.25 < found["thresholds"][0] < 0.75
         assert found["report"]["global"]["exact_match"] > 0.95
+
+
+def test_matched_thresholds_take_their_frequencies_from_the_training_part(opened):
+    division = splits.stratified_split(opened)
+    random = np.random.default_rng(2)
+    probability = {
+        name: random.random((len(rows), 28)).astype("f4")
+        for name, rows in division.evaluation_parts.items()
+    }
+    table = predictions.table(opened, division.evaluation_parts, probability)
+    found = results.training_results(
+        "VGG16", opened, division, table, threshold_rule="matched", epoch=1, samples_seen=1
+    )
+    frequency = opened.multi_hot[division.parts["training"]].mean(axis=0)
+    given = probability["threshold"] >= np.array(found["thresholds"])
+    wanted = np.rint(frequency * len(given))
+    assert (np.abs(given.sum(axis=0) - wanted) <= 1)[frequency > 0].all()
+    assert found["threshold_rule"] == "matched"
 
 
 def test_tuning_looks_at_the_threshold_part_alone(opened):

@@ -11,7 +11,9 @@ from PIL import Image
 
 from hpa_lib import synthetic
 from hpa_lib.errors import HpaError
-from hpa_lib.synthetic import draw_label_sets, draw_sample, sample_id, write_dataset
+from hpa_lib.synthetic import sample_id, write_dataset
+from hpa_lib.synthetic_images import draw_sample
+from hpa_lib.synthetic_labels import draw_label_sets
 from hpa_lib.synthetic_variants import Variants, draw
 
 

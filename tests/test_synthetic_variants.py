@@ -12,8 +12,9 @@ import pytest
 from hpa_lib import cli, dataset, image_files, images, synthetic
 from hpa_lib.errors import HpaError
 from hpa_lib.labels import format_target
-from hpa_lib.synthetic import Variants, draw_label_sets, sample_id, write_dataset
+from hpa_lib.synthetic import Variants, sample_id, write_dataset
 from hpa_lib.synthetic_damage import KINDS
+from hpa_lib.synthetic_labels import draw_label_sets
 from hpa_lib.synthetic_variants import TEST_EXPOSURE, draw, plan
 
 SAMPLES, SEED, SIZE = 24, 5, 96

@@ -304,10 +304,11 @@ def test_validation_is_the_whole_part_or_drawn_once_with_replacement(labelled):
     opened = labelled([(row % 28,) for row in range(100)])
     division = splits.stratified_split(opened)
     part = division.parts["validation"]
-    everything = training.open_validation(None, opened, division, TrainParameters())
+    values = TrainParameters(batch_size=24)
+    everything = training.open_validation(None, opened, division, values)
     np.testing.assert_array_equal(everything.rows, part)
     np.testing.assert_array_equal(everything.truth, opened.multi_hot[part])
-    assert everything.batch_size == 32
+    assert everything.batch_size == 24
 
     values = TrainParameters(validation_draws=256, seed=1)
     drawn, again = (training.open_validation(None, opened, division, values) for _ in range(2))
@@ -315,6 +316,15 @@ def test_validation_is_the_whole_part_or_drawn_once_with_replacement(labelled):
     assert set(drawn.rows) <= set(part)
     np.testing.assert_array_equal(drawn.rows, again.rows)
     np.testing.assert_array_equal(drawn.truth, opened.multi_hot[drawn.rows])
+
+
+def test_a_tuned_threshold_rule_needs_a_threshold_part(labelled):
+    opened = labelled([(row % 28,) for row in range(100)])
+    division = splits.study_split(opened)
+    with pytest.raises(HpaError, match=r"threshold_rule is 'matched'.* has no threshold part"):
+        training.open_validation(None, opened, division, TrainParameters(threshold_rule="matched"))
+    fixed = TrainParameters(threshold_rule="0.5")
+    assert len(training.open_validation(None, opened, division, fixed).rows) == 80
 
 
 def test_prepare_names_the_devices_and_seeds():
