@@ -49,7 +49,7 @@ def rows(run: comparison.TrainedRun, seed: int) -> Iterator[dict[str, object]]:
     bootstrap = evaluation.bootstrap_metrics(truth, comparison.decisions([run]))
     for metric in results.TRIVIAL_METRICS:
         trivial = run.metrics["trivial"][metric]
-        pair = (run.backbone, comparison.TRIVIAL + trivial["name"], metric)
+        pair = (run.backbone, comparison.trivial_name(trivial["name"]), metric)
         difference = bootstrap.differences.loc[pair]
         network, bar = (bootstrap.metrics.loc[(name, metric), "estimate"] for name in pair[:2])
         factor = FACTOR[run.backbone] if metric == "macro_f1" else 1.0

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from hpa_lib import batch_memory
+from hpa_lib.errors import HpaError
 from hpa_lib.imgaug_shim import iaa
 
 OPERATIONS: dict[str, iaa.Augmenter] = {
@@ -81,7 +82,12 @@ def augment_batch(
 
     Returns:
         New array of shape (images, size, size, channels) and the same dtype.
+
+    Raises:
+        HpaError: If the policy is unknown.
     """
+    if policy not in POLICIES:
+        raise HpaError(f"The augmentation is {policy!r}.", f"Choose one of {', '.join(POLICIES)}.")
     first = images[0]
     batch = batch_memory.empty((len(images), *first.shape), first.dtype)
     if policy == "none":

@@ -33,8 +33,7 @@ COMPARED: tuple[str, ...] = (
 )
 """Metrics shown with intervals."""
 
-TRIVIAL = "trivial: "
-"""What the names of trivial predictors start with."""
+_TRIVIAL = "the trivial predictor "
 
 
 @dataclass(frozen=True)
@@ -134,8 +133,13 @@ def decisions(trained: list[TrainedRun], part: str = "report") -> dict[str, np.n
     given = {run.backbone: metrics.decide(run.arrays(part)[1], run.thresholds()) for run in trained}
     for trivial in trained[0].metrics["trivial"].values():
         probability = baselines.repeat(np.array(trivial["probability"]), len(truth))
-        given[TRIVIAL + trivial["name"]] = metrics.decide(probability, 0.5)
+        given[trivial_name(trivial["name"])] = metrics.decide(probability, 0.5)
     return given
+
+
+def trivial_name(name: str) -> str:
+    """How figures and sentences name a trivial predictor of `baselines`."""
+    return f"{_TRIVIAL}“{name}”"
 
 
 def names(trained: list[TrainedRun]) -> tuple[str, ...]:
@@ -152,7 +156,7 @@ def metric_intervals(bootstrap: BootstrapResult) -> pd.DataFrame:
 def difference_intervals(bootstrap: BootstrapResult) -> pd.DataFrame:
     """Differences of `COMPARED` for every pair with a network, as `plots.intervals` takes them."""
     table = bootstrap.differences.reset_index()
-    table = table[~table["first"].str.startswith(TRIVIAL)]
+    table = table[~table["first"].str.startswith(_TRIVIAL)]
     return _interval_rows(table, table["first"] + " − " + table["second"])
 
 
@@ -165,7 +169,7 @@ def sentences(bootstrap: BootstrapResult) -> list[str]:
     return [
         evaluation.difference_sentence(bootstrap, first, second, metric)
         for first, second in pairs
-        if not first.startswith(TRIVIAL)
+        if not first.startswith(_TRIVIAL)
         for metric in ("macro_f1", "micro_f1")
     ]
 

@@ -8,12 +8,27 @@ import pandas as pd
 
 from hpa_lib import images, labels
 from hpa_lib.dataset import Dataset
+from hpa_lib.errors import HpaError
 
 
 def draw(dataset: Dataset, count: int, seed: int) -> np.ndarray:
     """Row numbers of `count` different samples, or of all where there are fewer, ascending."""
     random = np.random.default_rng(seed)
     return np.sort(random.choice(len(dataset), min(count, len(dataset)), replace=False))
+
+
+def check_row(dataset: Dataset, row: int) -> int:
+    """Refuse a value of the parameter ``sample`` that is no row of the dataset.
+
+    Raises:
+        HpaError: If the dataset has fewer samples.
+    """
+    if row >= len(dataset):
+        raise HpaError(
+            f"Parameter sample is {row}, and {dataset.name} has {len(dataset)} samples.",
+            f"Choose a row from 0 to {len(dataset) - 1}.",
+        )
+    return row
 
 
 def pictures(dataset: Dataset, rows: np.ndarray, size: int) -> Iterator[np.ndarray]:

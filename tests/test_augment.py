@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hpa_lib import augment
+from hpa_lib.errors import HpaError
 
 EXACT = {
     "horizontal flip": lambda image: image[:, ::-1],
@@ -116,3 +117,8 @@ def test_policy_takes_views_and_several_numbers_as_a_seed():
     found = augment.augment_batch(views, "study", seed=(2**31 - 1, 3, 1))
     np.testing.assert_array_equal(found, augment.augment_batch(batch, "study", (2**31 - 1, 3, 1)))
     assert (found != augment.augment_batch(batch, "study", (2**31 - 1, 3, 2))).any()
+
+
+def test_an_unknown_policy_is_refused():
+    with pytest.raises(HpaError, match="augmentation is 'strong'"):
+        augment.augment_batch(np.zeros((1, 4, 4, 3), np.uint8), "strong", 0)

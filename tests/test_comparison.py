@@ -177,7 +177,7 @@ def test_decisions_use_each_run_s_own_thresholds(pair):
     for metric in ("macro_f1", "micro_f1"):
         trivial = pair[0].metrics["trivial"][metric]
         constant = np.array(trivial["probability"]) >= 0.5
-        assert (given["trivial: " + trivial["name"]] == constant).all()
+        assert (given[comparison.trivial_name(trivial["name"])] == constant).all()
 
 
 def test_metric_intervals_have_a_row_a_model_and_metric(pair, bootstrap):
@@ -185,7 +185,7 @@ def test_metric_intervals_have_a_row_a_model_and_metric(pair, bootstrap):
     assert list(table.columns) == ["name", "series", "estimate", "low", "high"]
     models = bootstrap.metrics.index.unique("model")
     trivial = [found["name"] for found in pair[0].metrics["trivial"].values()]
-    assert list(models)[2:] == [f"trivial: {name}" for name in trivial]
+    assert list(models)[2:] == [f"the trivial predictor “{name}”" for name in trivial]
     assert len(table) == len(comparison.COMPARED) * len(models)
     first = table.iloc[0]
     assert first["name"] == metrics.READABLE_NAMES["macro_f1"]

@@ -1,8 +1,10 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from hpa_lib import samples
+from hpa_lib.errors import HpaError
 
 
 def test_source_table_compares_several_sources(tiny):
@@ -23,3 +25,9 @@ def test_source_table_of_one_source_reads_no_image(tiny, monkeypatch):
     table = samples.source_table(tiny, 100, seed=0)
     assert table.columns.tolist() == ["samples", "labels per sample"]
     assert table.index.tolist() == ["tiny"]
+
+
+def test_a_row_beyond_the_last_is_refused(tiny):
+    assert samples.check_row(tiny, len(tiny) - 1) == len(tiny) - 1
+    with pytest.raises(HpaError, match=f"sample is {len(tiny)}, and .* has {len(tiny)} samples"):
+        samples.check_row(tiny, len(tiny))
