@@ -31,9 +31,9 @@ INPUTS = (
 """The study's input, that of the default preset, and the latter at the study's size."""
 
 
-def repeated(dataset: Dataset) -> Dataset:
-    """The dataset, its samples repeated until there are `SAMPLES`."""
-    rows = [row % len(dataset) for row in range(SAMPLES)]
+def repeated(dataset: Dataset, samples: int) -> Dataset:
+    """The dataset, its samples repeated until there are so many."""
+    rows = [row % len(dataset) for row in range(samples)]
     return replace(
         dataset,
         ids=tuple(f"{row}-{dataset.ids[source]}" for row, source in enumerate(rows)),
@@ -41,7 +41,7 @@ def repeated(dataset: Dataset) -> Dataset:
         patterns=tuple(dataset.patterns[row] for row in rows),
         sources=(),
         maxima=(),
-        fingerprint=f"benchmark-{SAMPLES}",
+        fingerprint=f"benchmark-{samples}",
     )
 
 
@@ -70,7 +70,7 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
 def main() -> None:
     """Print milliseconds a sample of both sides, and the ratio of their rates."""
     folder = os.environ.get("HPA_REAL_IMAGES") or embedded.write_embedded(60, 512)
-    dataset = repeated(load(Path(folder)))
+    dataset = repeated(load(Path(folder)), SAMPLES)
     sides = {"OpenCV alone": lambda: decode_alone(dataset)}
     for values in INPUTS:
         name = " ".join(map(str, values))

@@ -15,11 +15,11 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from cache_build import repeated
 from PIL import Image
 
 SIZE, BATCH, SAMPLES, ROUNDS = 299, 32, 1500, 15
@@ -30,20 +30,6 @@ def use_one_core() -> None:
     """Keep this process, and the threads that it starts from now on, to one core."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
-
-
-def repeated(dataset):
-    """The dataset, its samples repeated until there are `SAMPLES`."""
-    rows = [row % len(dataset) for row in range(SAMPLES)]
-    return replace(
-        dataset,
-        ids=tuple(f"{row}-{dataset.ids[source]}" for row, source in enumerate(rows)),
-        label_sets=tuple(dataset.label_sets[row] for row in rows),
-        patterns=tuple(dataset.patterns[row] for row in rows),
-        sources=(),
-        maxima=(),
-        fingerprint=f"benchmark-{SAMPLES}",
-    )
 
 
 def study_batch(dataset, rows: np.ndarray, augmenter) -> np.ndarray:
@@ -77,7 +63,7 @@ def main() -> None:
     from hpa_lib import augment, cache, dataset, embedded, feed
 
     folder = os.environ.get("HPA_REAL_IMAGES") or embedded.write_embedded(60, 512)
-    opened = repeated(dataset.load(Path(folder)))
+    opened = repeated(dataset.load(Path(folder)), SAMPLES)
     with tempfile.TemporaryDirectory() as data:
         os.environ["HPA_DATA"] = data
         images = cache.open_cache(opened, SIZE, "composite", "bilinear")
