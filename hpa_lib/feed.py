@@ -180,7 +180,9 @@ class TrainingFeed:
 
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
         batches = epochs.flat_map(plan).map(read, num_parallel_calls=_BATCHES_AT_ONCE)
-        return batches.prefetch(_BATCHES_AHEAD)
+        options = tf.data.Options()  # own threads: a deterministic network leaves it only one
+        options.threading.private_threadpool_size = _BATCHES_AT_ONCE
+        return batches.prefetch(_BATCHES_AHEAD).with_options(options)
 
 
 def training_feed(

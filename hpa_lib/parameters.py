@@ -132,7 +132,7 @@ class TrainParameters(DataParameters):
     threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched"] = Field(
         "matched", description="rule that sets each class's threshold; see hpa_lib.thresholds"
     )
-    deterministic: bool = Field(True, description="ask TensorFlow for repeatable operations")
+    deterministic: bool = Field(True, description="the same bits in every run on one machine")
 
 
 class VggParameters(TrainParameters):

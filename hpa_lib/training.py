@@ -76,16 +76,33 @@ def prepare(seed: int, deterministic: bool) -> str:
 
     Args:
         seed: Seed of initial weights and dropout.
-        deterministic: Use only operations that give the same bits in every run.
+        deterministic: Give the same bits in every run on the same machine. Operations then run
+            one after another, each still on all cores: where gradients of several branches
+            meet, TensorFlow adds them in the order that they happen to be ready in.
 
     Returns:
         The devices in words, such as ``"2 × GPU"`` or ``"CPU"``.
+
+    Raises:
+        HpaError: If `deterministic` comes after TensorFlow has begun to compute.
     """
-    keras.utils.set_random_seed(seed)
     if deterministic:
-        tf.config.experimental.enable_op_determinism()
+        _run_operations_in_order()
+    keras.utils.set_random_seed(seed)
     gpus = tf.config.list_physical_devices("GPU")
     return f"{len(gpus)} × GPU" if gpus else "CPU"
+
+
+def _run_operations_in_order() -> None:
+    tf.config.experimental.enable_op_determinism()
+    try:
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as error:
+        raise HpaError(
+            "Parameter deterministic is true, but TensorFlow has already computed in this "
+            "process and can't change how it runs operations.",
+            "Restart the kernel and run the notebook from its start.",
+        ) from error
 
 
 def open_validation(

@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,13 @@ def own_folders(monkeypatch, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hpa")
     for name in ("data", "runs", "reports"):
         monkeypatch.setenv(f"HPA_{name.upper()}", str(folder / name))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_operation_at_a_time():
+    """TensorFlow as `training.prepare` wants it, before any test has computed something."""
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].config.threading.set_inter_op_parallelism_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 
 import h5py
 import keras
@@ -333,3 +335,29 @@ def test_prepare_names_the_devices_and_seeds():
     first = keras.layers.Dense(3)(np.ones((1, 4))).numpy()
     training.prepare(0, deterministic=False)
     np.testing.assert_array_equal(keras.layers.Dense(3)(np.ones((1, 4))).numpy(), first)
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted"),
+    [("", "runs 1 at a time"), ("training.tf.zeros(1)", "Restart the kernel")],
+    ids=["first", "after other work"],
+)
+def test_deterministic_training_runs_operations_one_after_another(before, wanted):
+    """Two at a time, two InceptionResNetV2 runs of one seed part after a few steps."""
+    script = f"""
+from hpa_lib import training
+from hpa_lib.errors import HpaError
+{before}
+try:
+    training.prepare(0, deterministic=True)
+    training.prepare(0, deterministic=True)  # the notebook's cell is run again
+    threads = training.tf.config.threading.get_inter_op_parallelism_threads()
+    print("runs", threads, "at a time")
+except HpaError as error:
+    print(error)
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert wanted in finished.stdout
