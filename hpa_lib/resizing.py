@@ -53,7 +53,7 @@ class Resizer:
         height, width = total.shape
         rows = _area_weights(height, self._size) @ total
         mean = _area_weights(width, self._size) @ cv2.transpose(rows)
-        return np.rint(mean.T / divisor).astype(np.uint8, order="C")
+        return cv2.convertScaleAbs(cv2.transpose(mean), alpha=1 / divisor)  # halves to even
 
     def _bilinear(self, parts: Sequence[np.ndarray], divisor: int) -> np.ndarray:
         """OpenCV in 16 bits first; pixels that it leaves in doubt by the formula."""
