@@ -12,11 +12,12 @@ section 3.2.1.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from hpa_lib import cache, files
+from hpa_lib import cache, files, paths
 from hpa_lib.dataset import Dataset
 
 PICTURE_SIZE = 32
@@ -42,8 +43,7 @@ class NearDuplicates:
     """Pairs of samples whose hashes nearly agree, the most alike first.
 
     Attributes:
-        rows: Shape (pairs, 2), row numbers. Within one dataset the first is the smaller;
-            between two datasets the second belongs to the other dataset.
+        rows: Shape (pairs, 2), row numbers, the smaller one first.
         distances: Shape (pairs,), differing bits, from 0 to `LARGEST_DISTANCE`.
     """
 
@@ -96,8 +96,8 @@ class NearDuplicates:
         )
 
 
-def find(dataset: Dataset, other: Dataset | None = None) -> NearDuplicates:
-    """Find near-duplicates within a dataset, or between two, such as training and test.
+def find(dataset: Dataset) -> NearDuplicates:
+    """Find near-duplicates within a dataset; those found before are read from the data folder.
 
     The pictures come from a decoded cache of their own, of 32×32 pixels, so that the pairs
     don't depend on the size and composition of any network's input.
@@ -105,7 +105,16 @@ def find(dataset: Dataset, other: Dataset | None = None) -> NearDuplicates:
     Raises:
         HpaError: If an image can't be decoded.
     """
-    return matches(*(hashes(open_pictures(one)) for one in (dataset, other) if one is not None))
+    pictures = cache.cache_folder(dataset, PICTURE_SIZE, "rgby").name
+    code = files.digest_file(Path(__file__))
+    path = paths.data_folder() / "cache" / f"{pictures}-near-duplicates-{code[:8]}.json"
+    if path.is_file():
+        kept = files.read_json(path)
+        rows = np.array(kept["rows"], dtype=np.int64).reshape(-1, 2)
+        return NearDuplicates(rows, np.array(kept["distances"], dtype=np.int64))
+    found = matches(hashes(open_pictures(dataset)))
+    files.write_json(path, {"rows": found.rows.tolist(), "distances": found.distances.tolist()})
+    return found
 
 
 def open_pictures(dataset: Dataset, *, verify: bool = False) -> np.ndarray:
@@ -157,7 +166,7 @@ def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.bitwise_count(first ^ second).sum(axis=-1, dtype=np.int64)
 
 
-def matches(first: np.ndarray, second: np.ndarray | None = None) -> NearDuplicates:
+def matches(hashed: np.ndarray) -> NearDuplicates:
     """Find all pairs of hashes that differ in at most `LARGEST_DISTANCE` bits.
 
     The hashes of four channels are cut into 16 bands of 16 bits. Two hashes that differ in at
@@ -166,25 +175,22 @@ def matches(first: np.ndarray, second: np.ndarray | None = None) -> NearDuplicat
     band finds; for that each band is looked up as it is and with each of its bits turned.
 
     Args:
-        first: Shape (samples, 4), dtype uint64, as from `hashes`.
-        second: Hashes of another dataset, to be compared with the first; None to compare the
-            first among themselves.
+        hashed: Shape (samples, 4), dtype uint64, as from `hashes`.
 
     Source: Norouzi, Punjani and Fleet, "Fast exact search in Hamming space with multi-index
     hashing" (2014).
     """
-    others = first if second is None else second
     turned = [np.uint16(0), *(np.uint16(1 << bit) for bit in range(_BAND_BITS))]
     found = [np.empty((0, 2), dtype=np.int64)]
-    for band, other_band in zip(_bands(first).T, _bands(others).T, strict=True):
-        order = np.argsort(other_band, kind="stable")
+    for band in _bands(hashed).T:
+        order = np.argsort(band, kind="stable")
         for bits in turned:
-            for rows in _equal(band ^ bits, other_band[order], order):
-                kept = rows if second is not None else rows[rows[:, 0] < rows[:, 1]]
-                near = distances(first[kept[:, 0]], others[kept[:, 1]]) <= LARGEST_DISTANCE
+            for rows in _equal(band ^ bits, band[order], order):
+                kept = rows[rows[:, 0] < rows[:, 1]]
+                near = distances(*hashed[kept.T]) <= LARGEST_DISTANCE
                 found.append(kept[near])
     rows = np.unique(np.concatenate(found), axis=0)
-    apart = distances(first[rows[:, 0]], others[rows[:, 1]])
+    apart = distances(*hashed[rows.T])
     order = np.argsort(apart, kind="stable")
     return NearDuplicates(rows[order], apart[order])
 
