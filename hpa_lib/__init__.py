@@ -7,7 +7,7 @@ down to facts:
 2. how results look: ``reports`` and the ``report_…`` modules, ``plots``, ``gallery``
 3. protocols: ``training``, ``results``, ``comparison``, ``evaluation``, ``predictions``, ``runs``
 4. the mathematics: ``models``, ``initialization``, ``batch_normalization``, ``optimizers``,
-   ``inference``, ``metrics``, ``study_metrics``, ``thresholds``, ``baselines``
+   ``schedules``, ``inference``, ``metrics``, ``study_metrics``, ``thresholds``, ``baselines``
 5. the data: ``dataset``, ``layouts``, ``label_tables``, ``image_files``, ``checks``,
    ``archives``, ``samples``, ``cache``, ``feed``, ``images``, ``resizing``, ``augment``,
    ``batch_memory``, ``splits``, ``stratification``, ``near_duplicates``, ``fetch``,

@@ -104,16 +104,22 @@ class TrainParameters(DataParameters):
     augmentation: Literal["study", "none"] = Field(
         "study", description="study: one flip or quarter turn an image; none: no change"
     )
-    stage1_epochs: int = Field(5, ge=0, description="epochs of stage 1")
+    stage1_epochs: int = Field(8, ge=0, description="epochs of stage 1")
     stage1_learning_rate: float = Field(
-        1.5e-4, gt=0, le=1, description="learning rate of Adam in stage 1"
+        3.0e-4, gt=0, le=1, description="highest learning rate of Adam in stage 1"
     )
     stage1_freeze: bool = Field(
         False, description="keep the backbone's weights as they are in stage 1"
     )
-    stage2_epochs: int = Field(2, ge=0, description="epochs of stage 2, all weights trainable")
+    stage2_epochs: int = Field(0, ge=0, description="epochs of stage 2, all weights trainable")
     stage2_learning_rate: float = Field(
-        5.0e-5, gt=0, le=1, description="learning rate of Adam in stage 2"
+        5.0e-5, gt=0, le=1, description="highest learning rate of Adam in stage 2"
+    )
+    learning_rate_schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="course of the learning rate in each stage; cosine: falls to 0"
+    )
+    warmup_epochs: float = Field(
+        1.0, ge=0, le=1000, description="epochs in which the learning rate rises to its peak"
     )
     validation_draws: int = Field(
         0, ge=0, description="samples drawn once for validation; 0: the whole validation part"
@@ -129,8 +135,8 @@ class TrainParameters(DataParameters):
     all_views: bool = Field(
         True, description="average held-out predictions over the eight flips and turns"
     )
-    threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched"] = Field(
-        "matched", description="rule that sets each class's threshold; see hpa_lib.thresholds"
+    threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched", "expected_f1"] = Field(
+        "expected_f1", description="rule that sets each class's threshold; see hpa_lib.thresholds"
     )
     deterministic: bool = Field(True, description="the same bits in every run on one machine")
 

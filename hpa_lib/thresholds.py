@@ -8,7 +8,10 @@ others (the report part) with `metrics.decide`. All rules return one threshold a
 * ``"global"``: the one threshold with the highest macro F1;
 * ``"per_class"``: for each class the threshold with its highest F1;
 * ``"matched"``: for each class the threshold at which the share of samples that get the label
-  equals the share that has it in the reference labels.
+  equals the share that has it in the reference labels;
+* ``"expected_f1"``: for each class the threshold with the highest F1 that its probabilities
+  themselves promise. It reads no label, so that a class with two positives can't mislead it, and
+  is as good as the probabilities are calibrated.
 
 Conventions of the tuned rules:
 
@@ -32,7 +35,7 @@ from hpa_lib.errors import HpaError
 FIXED_RULES: tuple[str, ...] = ("0.5", "0.2")
 """The reference study's thresholds: for its metric, and for its comparison."""
 
-RULES: tuple[str, ...] = (*FIXED_RULES, "global", "per_class", "matched")
+RULES: tuple[str, ...] = (*FIXED_RULES, "global", "per_class", "matched", "expected_f1")
 """Names of all rules."""
 
 FALLBACK_THRESHOLD = 0.5
@@ -78,6 +81,8 @@ def tune(
         return np.full(classes, global_threshold(truth, probability))
     if rule == "per_class":
         return per_class_thresholds(truth, probability)
+    if rule == "expected_f1":
+        return expected_f1_thresholds(probability)
     return matched_thresholds(truth, probability, reference_frequency)
 
 
@@ -171,6 +176,34 @@ def matched_thresholds(
     return np.where(
         frequency > 0, _halfway(descending, accepted), global_threshold(truth, probability)
     )
+
+
+def expected_f1_thresholds(probability: np.ndarray) -> np.ndarray:
+    """For each class the threshold with the highest expected F1.
+
+    With the most probable samples A accepted, F1 is taken to be 2 Σ_A p / (|A| + Σ p), the ratio
+    of the expected counts. At its maximum F* all samples above F* / 2 are accepted: a class that
+    is hard to tell is given more often than it occurs.
+
+    Args:
+        probability: Predicted probabilities, shape (samples, classes), values 0–1.
+
+    Returns:
+        Array of shape (classes,), dtype float64. A class with no probability above 0 gets a
+        threshold above all.
+
+    Raises:
+        HpaError: If the array is not valid.
+
+    Source: Lipton, Elkan and Narayanaswamy, "Optimal thresholding of classifiers to maximize F1
+    measure" (2014).
+    """
+    _, probability = metrics.checked_scores(np.zeros(np.shape(probability), int), probability)
+    descending = -np.sort(-probability, axis=0)
+    total = descending.sum(axis=0)
+    f1 = 2 * np.cumsum(descending, axis=0) / (np.arange(1, len(descending) + 1)[:, None] + total)
+    accepted = np.where(_ends_of_ties(descending), f1, -1.0).argmax(axis=0) + 1
+    return _halfway(descending, np.where(total > 0, accepted, 0))
 
 
 def _f1_by_accepted(truth: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import files, labels, metrics, models, optimizers, study_metrics, thresholds
+from hpa_lib import (
+    files,
+    labels,
+    metrics,
+    models,
+    optimizers,
+    schedules,
+    study_metrics,
+    thresholds,
+)
 from hpa_lib.backend import keras, tf
 from hpa_lib.batch_normalization import Reestimator
 from hpa_lib.dataset import Dataset
@@ -30,14 +39,18 @@ class Stage:
     Attributes:
         name: Name in the history, such as ``"stage 1"``.
         epochs: Number of epochs; 0 leaves the stage out.
-        learning_rate: Learning rate of Adam.
+        learning_rate: Highest learning rate of Adam.
         freeze_backbone: Whether the backbone's weights stay as they are.
+        schedule: One of `schedules.SCHEDULES`.
+        warmup_epochs: Epochs in which the learning rate rises to its peak; may be a fraction.
     """
 
     name: str
     epochs: int
     learning_rate: float
     freeze_backbone: bool
+    schedule: str = "constant"
+    warmup_epochs: float = 0.0
 
 
 def stages(values: TrainParameters) -> list[Stage]:
@@ -48,9 +61,10 @@ def stages(values: TrainParameters) -> list[Stage]:
         raise HpaError(
             "Parameters stage1_epochs and stage2_epochs are both 0.", "Train at least one epoch."
         )
+    course = (values.learning_rate_schedule, values.warmup_epochs)
     return [
-        Stage("stage 1", first, values.stage1_learning_rate, values.stage1_freeze),
-        Stage("stage 2", values.stage2_epochs, values.stage2_learning_rate, False),
+        Stage("stage 1", first, values.stage1_learning_rate, values.stage1_freeze, *course),
+        Stage("stage 2", values.stage2_epochs, values.stage2_learning_rate, False, *course),
     ]
 
 
@@ -192,9 +206,10 @@ class Trainer:
     def history(self) -> pd.DataFrame:
         """One row an epoch.
 
-        epoch (from 1), stage, learning_rate; loss, binary_accuracy and batch_averaged_f1 as
-        averages over the training batches; val_loss, val_binary_accuracy, val_batch_averaged_f1,
-        val_micro_f1 and val_macro_f1 on the validation set, decisions at 0.5.
+        epoch (from 1), stage, learning_rate (of its last step); loss, binary_accuracy and
+        batch_averaged_f1 as averages over the training batches; val_loss, val_binary_accuracy,
+        val_batch_averaged_f1, val_micro_f1 and val_macro_f1 on the validation set, decisions at
+        0.5.
         """
         return pd.DataFrame(self._rows)
 
@@ -224,7 +239,7 @@ class Trainer:
             epochs=stage.epochs,
             steps_per_epoch=self._feed.steps_per_epoch,
             shuffle=False,
-            callbacks=[_EpochEnd(self, stage)],
+            callbacks=[_Course(self, stage, self._feed.steps_per_epoch)],
             verbose=0,
         )
 
@@ -249,7 +264,6 @@ class Trainer:
         row = {
             "epoch": len(self._rows) + 1,
             "stage": stage.name,
-            "learning_rate": stage.learning_rate,
             **trained,
             **self._validate(),
         }
@@ -304,17 +318,31 @@ class Trainer:
         }
 
 
-class _EpochEnd(keras.callbacks.Callback):
-    """Hands each finished epoch of a stage to the trainer."""
+class _Course(keras.callbacks.Callback):
+    """Sets the learning rate of each step, and hands each finished epoch to the trainer."""
 
-    def __init__(self, trainer: Trainer, stage: Stage) -> None:
+    def __init__(self, trainer: Trainer, stage: Stage, steps_per_epoch: int) -> None:
         super().__init__()
         self._trainer = trainer
         self._stage = stage
+        self._rates = schedules.learning_rates(
+            stage.learning_rate,
+            stage.epochs * steps_per_epoch,
+            stage.schedule,
+            round(stage.warmup_epochs * steps_per_epoch),
+        ).reshape(stage.epochs, steps_per_epoch)
+        self._epoch = 0
         self._started = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.model.optimizer.learning_rate = self._rates[self._epoch, batch]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         trained = {name: float((logs or {})[name]) for name in _TRAINED}
+        trained = {"learning_rate": float(self._rates[epoch, -1]), **trained}
         self._trainer.end_epoch(self._stage, trained, time.monotonic() - self._started)
 
 

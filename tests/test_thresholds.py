@@ -108,6 +108,29 @@ def test_a_frequency_too_low_for_one_sample_predicts_none():
         assert not metrics.decide(probability, chosen).any()
 
 
+def test_expected_f1_is_weighed_against_the_sum_of_probabilities():
+    # Sums: 2 and 0.5. First class: 1.8/3, 3.2/4, 3.6/5, 4/6: two are accepted.
+    # Second class: 0.6/1.5, 0.8/2.5, …: one. Third class: nothing to expect.
+    probability = np.array([[0.9, 0.3, 0], [0.7, 0.1, 0], [0.2, 0.05, 0], [0.2, 0.05, 0]])
+    chosen = thresholds.expected_f1_thresholds(probability)
+    assert chosen[:2] == pytest.approx([0.45, 0.2])
+    assert not metrics.decide(probability, chosen)[:, 2].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(tuning_samples())
+def test_expected_f1_accepts_what_lies_above_half_of_it(samples):
+    _, probability = samples
+    chosen = thresholds.expected_f1_thresholds(probability)
+    for scores, threshold in zip(probability.T.astype(float), chosen, strict=True):
+        if not scores.any():
+            continue
+        kept = scores >= threshold
+        reached = 2 * scores[kept].sum() / (kept.sum() + scores.sum())
+        assert (scores[kept] >= reached / 2 - 1e-9).all()
+        assert (scores[~kept] <= reached / 2 + 1e-9).all()
+
+
 def test_all_accepted_when_every_label_is_positive():
     probability = np.array([[0.0], [0.4]])
     for tuned in (thresholds.per_class_thresholds, thresholds.matched_thresholds):

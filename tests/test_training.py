@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hpa_lib import feed, inference, models, splits, study_metrics, training
+from hpa_lib import feed, inference, models, schedules, splits, study_metrics, training
 from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters, VggParameters
 
@@ -193,6 +193,16 @@ def test_each_stage_starts_with_a_new_adam(trainer, freeze):
     assert made.history["learning_rate"].tolist() == [1e-2, 1e-4, 1e-4]
 
 
+def test_learning_rate_follows_its_schedule_step_by_step(trainer):
+    made = trainer
+    made.run(training.Stage("all", 3, 1e-3, False, "cosine", 0.5))
+    steps = made._feed.steps_per_epoch
+    assert steps == 3
+    wanted = schedules.learning_rates(1e-3, 9, "cosine", 2)  # half of three steps, rounded
+    np.testing.assert_allclose(made.history["learning_rate"], wanted[2::3])
+    np.testing.assert_allclose(made.model.optimizer.learning_rate, wanted[-1], rtol=1e-6)
+
+
 def test_stage_without_epochs_is_left_out(trainer, caplog):
     made = trainer
     with caplog.at_level(logging.INFO, logger="hpa_lib"):
@@ -277,10 +287,11 @@ def test_stages_follow_the_parameters():
     values = TrainParameters(
         stage1_epochs=4, stage1_learning_rate=0.5, stage1_freeze=True,
         stage2_epochs=7, stage2_learning_rate=0.25,
+        learning_rate_schedule="constant", warmup_epochs=1.5,
     )  # fmt: skip
     assert training.stages(values) == [
-        training.Stage("stage 1", 4, 0.5, True),
-        training.Stage("stage 2", 7, 0.25, False),
+        training.Stage("stage 1", 4, 0.5, True, "constant", 1.5),
+        training.Stage("stage 2", 7, 0.25, False, "constant", 1.5),
     ]
 
 
