@@ -26,6 +26,9 @@ their sums is 0.75.
 _MARGIN_SHARE = 4
 """A field that two samples show is wider and higher than an image by its size over this."""
 
+_SMALL_SHIFT_SHARE = 128
+"""Every other pair of near-duplicates lies at most an image's size over this apart."""
+
 _OWN_PHOTONS = 60
 """Photons at full scale of the noise that each of two near-duplicates has for itself."""
 
@@ -41,7 +44,8 @@ class Variants:
         test_samples: Samples of the test part; 0 writes none.
         test_exposure: Brightness of the test images, above 0; 1 is as bright as training.
         near_duplicates: Share of training samples, from 0 to 0.5, that are a second crop of
-            another training sample's field.
+            another training sample's field. Half of the pairs lie at most 1/128 of their width
+            and height apart, as two exposures of one field do, the others 1/8 to 1/4.
         corrupted_files: Damaged image files in the training part, one a sample at most.
 
     Raises:
@@ -161,8 +165,10 @@ def plan(samples: int, seed: int, size: int, balance: bool, variants: Variants) 
     windows: dict[int, tuple[int, int]] = {}
     fields: dict[int, int] = {}
     near_duplicates = []
-    for first, second in zip(order[:pairs], order[pairs : 2 * pairs], strict=True):
-        windows[first], windows[second] = _two_windows(random, size)
+    for number in range(pairs):
+        first, second = order[number], order[pairs + number]
+        draw_windows = _overlapping_windows if number % 2 else _nearly_equal_windows
+        windows[first], windows[second] = draw_windows(random, size)
         fields[second] = first
         (left, top), (own_left, own_top) = windows[first], windows[second]
         near_duplicates.append(NearDuplicate(second, first, (own_left - left, own_top - top)))
@@ -209,7 +215,19 @@ def _stream(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _two_windows(random: np.random.Generator, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+def _nearly_equal_windows(
+    random: np.random.Generator, size: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Left and upper edges of two crops that differ as two exposures of one field do."""
+    most = size // _SMALL_SHIFT_SHARE
+    first = random.integers(most, size // _MARGIN_SHARE - most + 1, 2)
+    second = first + random.integers(-most, most + 1, 2)
+    return tuple(first.tolist()), tuple(second.tolist())
+
+
+def _overlapping_windows(
+    random: np.random.Generator, size: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
     """Left and upper edges of two crops, an eighth to a quarter of their size apart."""
     margin = size // _MARGIN_SHARE
     gap = int(random.integers(margin // 2, margin + 1))
