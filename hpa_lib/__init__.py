@@ -9,8 +9,8 @@ down to facts:
 4. the mathematics: ``models``, ``initialization``, ``batch_normalization``, ``optimizers``,
    ``schedules``, ``inference``, ``metrics``, ``study_metrics``, ``thresholds``, ``baselines``
 5. the data: ``dataset``, ``layouts``, ``label_tables``, ``image_files``, ``checks``,
-   ``archives``, ``samples``, ``cache``, ``feed``, ``images``, ``resizing``, ``augment``,
-   ``batch_memory``, ``splits``, ``stratification``, ``near_duplicates``, ``fetch``,
+   ``archives``, ``samples``, ``cache``, ``cache_pruning``, ``feed``, ``images``, ``resizing``,
+   ``augment``, ``batch_memory``, ``splits``, ``stratification``, ``near_duplicates``, ``fetch``,
    ``downloads``, ``embedded``, ``synthetic`` and the ``synthetic_…`` modules
 6. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``, ``errors``,
    ``backend``, ``imgaug_shim``

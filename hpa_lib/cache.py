@@ -58,17 +58,18 @@ def open_cache(
         values 0–255.
 
     Raises:
-        HpaError: If an image can't be decoded or the disk is full. What has been decoded until
-            then is kept for the next attempt.
+        HpaError: If an image can't be decoded, the data folder can't be written, or the disk
+            is full. What has been decoded until then is kept for the next attempt.
     """
     folder = cache_folder(dataset, size, composition, interpolation)
     shape = (len(dataset), size, size, images.COMPOSITIONS[composition].channels)
     ready = _BlockFile(folder, shape)
     if verify or not ready.looks_untouched():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder):
-            if verify or not ready.looks_untouched():
-                _build(dataset, composition, interpolation, folder, shape, progress)
+        with paths.writing_data():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with _lock(folder):
+                if verify or not ready.looks_untouched():
+                    _build(dataset, composition, interpolation, folder, shape, progress)
     return ready.open()
 
 

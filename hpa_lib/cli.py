@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from hpa_lib import paths
+from hpa_lib import downloads, paths
 from hpa_lib.errors import HpaError
 
 
@@ -91,9 +91,17 @@ def _check(options: argparse.Namespace) -> int:
     report = checks.check(layouts.data_path(options.folder), leave_out)
     print(json.dumps(report.as_json(), indent=2) if options.json else checks.as_text(report))
     if report.unusable and not options.json:
-        names = ",".join(report.unusable)
-        print(f"\nMend these files or rows, or go on without them: --leave-out {names}")
-        print("In notebooks and the pipeline this is the parameter leave_out.")
+        named = [name for name in report.unusable if label_tables.can_be_left_out(name)]
+        print()
+        if len(named) < len(report.unusable):
+            print(
+                f"Mend the rows of {report.label_table} whose Id can't be named in --leave-out, "
+                "such as an empty one; the findings give their lines."
+            )
+        if named:
+            names = ",".join(named)
+            print(f"Mend these files or rows, or go on without them: --leave-out {names}")
+            print("In notebooks and the pipeline this is the parameter leave_out.")
     return int(bool(report.findings))
 
 
@@ -109,6 +117,23 @@ def _prepare(options: argparse.Namespace) -> int:
     cache.open_cache(*wanted, verify=options.verify)
     near_duplicates.open_pictures(opened, verify=options.verify)
     print(cache.cache_folder(*wanted))
+    return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from hpa_lib import cache_pruning
+
+    found = cache_pruning.outdated()
+    if options.list:
+        removed, locked = found, []
+    else:
+        removed, locked = cache_pruning.remove(found)
+    for entry in removed:
+        print(f"{entry.size:>15,} bytes  {entry.path}")
+    for entry in locked:
+        print(f"in use, and left: {entry.path}")
+    done = "could be freed" if options.list else "freed"
+    print(f"{sum(entry.size for entry in removed):,} bytes {done}")
     return 0
 
 
@@ -130,12 +155,11 @@ def _fetch_kaggle(options: argparse.Namespace) -> int:
 
 
 def _fetch_atlas(options: argparse.Namespace) -> int:
-    from hpa_lib import downloads, fetch
+    from hpa_lib import fetch
 
+    base = fetch.ATLAS_IMAGES if options.base is None else options.base
     politeness = downloads.Politeness(options.connections, options.per_second)
-    report = fetch.fetch_atlas(
-        options.folder, options.ids, base=options.base, politeness=politeness
-    )
+    report = fetch.fetch_atlas(options.folder, options.ids, base=base, politeness=politeness)
     print(
         f"{report.written:,} files written, {report.present:,} there already; "
         f"{report.samples:,} whole samples: {options.folder}"
@@ -279,6 +303,17 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     prepare.set_defaults(action=_prepare)
 
+    prune = data_commands.add_parser(
+        "prune",
+        help="remove decoded images that other versions of the code made",
+        description="Remove the decoded images and near-duplicates that this version of the code "
+        "and of OpenCV doesn't use, whatever their dataset. Unfinished ones, and those that are "
+        "being made, are left.",
+        epilog="Example: hpa data prune --list",
+    )
+    prune.add_argument("--list", action="store_true", help="list them and remove nothing")
+    prune.set_defaults(action=_prune)
+
     unpack = data_commands.add_parser(
         "unpack",
         help="unpack downloaded zip archives safely",
@@ -303,7 +338,7 @@ def _parser() -> argparse.ArgumentParser:
         "kaggle",
         help="the competition's files, through Kaggle's client (pip install kaggle)",
         epilog="Needs a Kaggle account, an API token, and that you have accepted the rules of "
-        "the competition human-protein-atlas-image-classification.",
+        "the competition Human Protein Atlas Image Classification.",
     )
     kaggle.add_argument("folder", type=Path, help="folder to write")
     kaggle.add_argument("--keep-archive", action="store_true", help="keep the downloaded archive")
@@ -319,15 +354,16 @@ def _parser() -> argparse.ArgumentParser:
         "--ids", type=Path, required=True, help="CSV file with the columns Id and Target"
     )
     atlas.add_argument(
-        "--base", default="https://v18.proteinatlas.org/images",
-        help="address below which the images lie (%(default)s)",
+        "--base", help="address below which the images lie (that of the Human Protein Atlas)"
+    )
+    atlas.add_argument(
+        "--connections", type=int, default=downloads.Politeness.connections,
+        help="downloads at the same time (%(default)s)",
     )  # fmt: skip
     atlas.add_argument(
-        "--connections", type=int, default=4, help="downloads at the same time (%(default)s)"
-    )
-    atlas.add_argument(
-        "--per-second", type=float, default=8.0, help="requests a second at most (%(default)s)"
-    )
+        "--per-second", type=float, default=downloads.Politeness.per_second,
+        help="requests a second at most (%(default)s)",
+    )  # fmt: skip
     atlas.set_defaults(action=_fetch_atlas)
 
     execute = commands.add_parser(

@@ -17,6 +17,10 @@ def write_embedded(samples: int, size: int) -> Path:
 
     Returns:
         The dataset's folder, in the Kaggle layout.
+
+    Raises:
+        HpaError: If the data folder can't be written.
     """
     folder = paths.data_folder() / f"synthetic-{samples}-{size}-v{synthetic.GENERATOR_VERSION}"
-    return synthetic.write_dataset(folder, samples, seed=SEED, size=size)
+    with paths.writing_data():
+        return synthetic.write_dataset(folder, samples, seed=SEED, size=size)

@@ -26,6 +26,9 @@ from hpa_lib.layouts import COMPETITION
 ATLAS_IMAGES = "https://v18.proteinatlas.org/images"
 """Public address of the HPAv18 images."""
 
+_FINISHED = "fetched.json"
+"""File that `fetch_kaggle` writes last, and that says that the folder is complete."""
+
 _RULES = f"https://www.kaggle.com/competitions/{COMPETITION}/rules"
 _CREDENTIALS = (
     "Make a token at https://www.kaggle.com/settings/api and put it into the environment variable "
@@ -56,8 +59,8 @@ class AtlasReport:
 def fetch_kaggle(folder: Path, *, keep_archive: bool = False) -> Path:
     """Download and unpack the competition's files, so that they are in the Kaggle layout.
 
-    An interrupted download or unpacking is taken up by the same call. Where ``train.csv`` is
-    there and the archive isn't, nothing is done.
+    An interrupted download or unpacking is taken up by the same call. ``fetched.json`` is
+    written when all files are there; where it lies beside ``train.csv``, nothing is done.
 
     Args:
         folder: Where the files go; it is created.
@@ -72,7 +75,7 @@ def fetch_kaggle(folder: Path, *, keep_archive: bool = False) -> Path:
     """
     folder = Path(folder).expanduser().absolute()
     archive = folder / f"{COMPETITION}.zip"
-    if (folder / "train.csv").is_file() and not archive.exists():
+    if (folder / "train.csv").is_file() and (folder / _FINISHED).is_file():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     client = _kaggle_client()
@@ -87,6 +90,7 @@ def fetch_kaggle(folder: Path, *, keep_archive: bool = False) -> Path:
     unpacked = archives.unpack([archive], folder)
     if unpacked.nested:
         archives.unpack(unpacked.nested, folder)
+    files.write_json(folder / _FINISHED, {"competition": COMPETITION})
     if not keep_archive:
         for path in (*unpacked.nested, archive):
             path.unlink()

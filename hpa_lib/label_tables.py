@@ -5,13 +5,12 @@ where the sample comes from, and ``maximum``, the value of its 16-bit images tha
 brightness. Further columns are ignored.
 """
 
+import csv
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
 
 from hpa_lib import labels
 from hpa_lib.errors import HpaError
@@ -19,6 +18,7 @@ from hpa_lib.errors import HpaError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _EXAMPLE = "A label table has the columns Id and Target, for example 'abc,16 0'."
 _LIST_SUFFIXES = (".txt", ".csv")
+_LIST_EXAMPLE = "Write one Id a line into a .txt file, or a .csv file with the column Id."
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class RowProblem:
-    """What is wrong with one row: its line in the file, its Id, and the error."""
+    """What is wrong with one row: the line in which it begins, its Id, and the error."""
 
     line: int
     sample_id: str
@@ -76,35 +76,39 @@ def read_sound_rows(
 ) -> tuple[LabelTable, list[RowProblem]]:
     """Read the rows that can be used, and say what is wrong with the others.
 
-    A row has a problem where its Id can't be part of a file name or occurs before, its Target
-    can't be parsed, its source can't be a folder's name, or its maximum isn't a whole number
-    from 1 to 65535.
+    A row has a problem where it has more or fewer fields than the header, its Id can't be part
+    of a file name or occurs before, its Target can't be parsed, its source can't be a folder's
+    name, or its maximum isn't a whole number from 1 to 65535.
 
     Raises:
         HpaError: If the file is missing, unreadable or empty, or lacks a column, or `leave_out`
             names an Id that isn't there, or every Id.
     """
-    rows = _read_csv(path)
-    unknown = sorted(set(leave_out) - set(rows["Id"]))
+    header, rows = _parse_csv(
+        _read_text(path, f"Label table {path}", _EXAMPLE), path, ("Id", "Target"), _EXAMPLE
+    )
+    if not rows:
+        raise HpaError(f"Label table {path} holds no sample.", "Add at least one row.")
+    ids = _ids(header, rows)
+    unknown = sorted(set(leave_out) - set(ids))
     if unknown:
         raise HpaError(
             f"Parameter leave_out names the Id {unknown[0]!r}, which isn't in {path} "
             f"({len(unknown)} unknown in all).",
             "Name Ids of the label table.",
         )
-    lines = range(2, len(rows) + 2)
     kept, left_out, problems = [], [], []
     seen: set[str] = set()
-    for line, row in zip(lines, rows.to_dict("records"), strict=True):
-        if row["Id"] in leave_out:
-            left_out.append(row["Id"])
+    for sample_id, (line, fields) in zip(ids, rows, strict=True):
+        if sample_id in leave_out:
+            left_out.append(sample_id)
             continue
         try:
-            kept.append(_parse_row(row, seen))
+            kept.append(_parse_row(header, fields, seen))
         except HpaError as error:
-            located = f"Label table {path}, line {line}, Id {row['Id']!r}: {error.problem}"
-            problems.append(RowProblem(line, row["Id"], HpaError(located, error.remedy)))
-        seen.add(row["Id"])
+            located = f"Label table {path}, line {line}, Id {sample_id!r}: {error.problem}"
+            problems.append(RowProblem(line, sample_id, HpaError(located, error.remedy)))
+        seen.add(sample_id)
     if not kept and not problems:
         raise HpaError(
             f"Parameter leave_out names all {len(left_out)} samples of {path}.",
@@ -115,8 +119,8 @@ def read_sound_rows(
         path,
         ids=columns[0],
         label_sets=columns[1],
-        sources=columns[2] if "source" in rows else (),
-        maxima=columns[3] if "maximum" in rows else (),
+        sources=columns[2] if "source" in header else (),
+        maxima=columns[3] if "maximum" in header else (),
         left_out=tuple(left_out),
     )
     return table, problems
@@ -135,13 +139,25 @@ def parse_leave_out(text: str) -> tuple[str, ...]:
     if not text.strip().endswith(_LIST_SUFFIXES):
         return tuple(entry.strip() for entry in text.split(",") if entry.strip())
     path = Path(text.strip()).expanduser()
-    content = _read_text(path, "leave_out")
+    named = f"File {path} (parameter leave_out)"
+    content = _read_text(path, named, _LIST_EXAMPLE)
+    entries = content.splitlines()
     if path.suffix == ".csv":
-        content = "\n".join(_parse_csv(content, path, ("Id",))["Id"])
-    ids = tuple(line.strip() for line in content.splitlines() if line.strip())
+        entries = _ids(*_parse_csv(content, path, ("Id",), _LIST_EXAMPLE))
+    ids = tuple(entry.strip() for entry in entries if entry.strip())
     if not ids:
-        raise HpaError(f"File {path} (parameter leave_out) names no Id.", "Write one Id a line.")
+        raise HpaError(f"{named} names no Id.", _LIST_EXAMPLE)
     return ids
+
+
+def can_be_left_out(sample_id: str) -> bool:
+    """Whether ``leave_out`` can name an Id in a text of Ids separated by commas."""
+    return (
+        sample_id != ""
+        and sample_id == sample_id.strip()
+        and "," not in sample_id
+        and not sample_id.endswith(_LIST_SUFFIXES)
+    )
 
 
 def has_label_columns(path: Path) -> bool:
@@ -154,7 +170,22 @@ def has_label_columns(path: Path) -> bool:
     return {"Id", "Target"} <= {name.strip().strip('"') for name in header.split(",")}
 
 
-def _parse_row(row: dict[str, str], seen: Collection[str]) -> tuple[str, tuple[int, ...], str, int]:
+def _ids(header: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> list[str]:
+    """The column ``Id`` of a parsed table; empty in rows that are too short for it."""
+    column = header.index("Id")
+    return [fields[column] if column < len(fields) else "" for _, fields in rows]
+
+
+def _parse_row(
+    header: Sequence[str], fields: Sequence[str], seen: Collection[str]
+) -> tuple[str, tuple[int, ...], str, int]:
+    """Id, label set, source and maximum of a row; `seen` are the Ids of earlier rows."""
+    if len(fields) != len(header):
+        raise HpaError(
+            f"The row has {len(fields)} fields, and the header {len(header)}.",
+            "Write one field a column, and put a field that holds commas into quotes.",
+        )
+    row = dict(zip(header, fields, strict=True))
     if not _NAME.fullmatch(row["Id"]):
         raise HpaError(
             "The Id can't be part of a file name.",
@@ -177,36 +208,33 @@ def _parse_row(row: dict[str, str], seen: Collection[str]) -> tuple[str, tuple[i
     return row["Id"], labels.parse_target(row["Target"]), source, int(maximum)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    rows = _parse_csv(_read_text(path, "data"), path, ("Id", "Target"))
-    if rows.empty:
-        raise HpaError(f"Label table {path} holds no sample.", "Add at least one row.")
-    return rows
-
-
-def _read_text(path: Path, parameter: str) -> str:
+def _read_text(path: Path, named: str, remedy: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise HpaError(
-            f"File {path} (parameter {parameter}) can't be read ({error.strerror}).", _EXAMPLE
-        ) from error
+        raise HpaError(f"{named} can't be read ({error.strerror}).", remedy) from error
     except UnicodeDecodeError as error:
-        raise HpaError(
-            f"File {path} (parameter {parameter}) isn't UTF-8 text ({error}).", _EXAMPLE
-        ) from error
+        raise HpaError(f"{named} isn't UTF-8 text ({error}).", remedy) from error
 
 
-def _parse_csv(text: str, path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+def _parse_csv(
+    text: str, path: Path, needed: tuple[str, ...], remedy: str
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and rows of a table; each row with the number of the line in which it begins.
+
+    Blank lines are no rows. A field in quotes may go over several lines.
+    """
+    reader = csv.reader(io.StringIO(text), strict=True)
+    rows, line = [], 1
     try:
-        rows = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise HpaError(f"Table {path} can't be parsed ({error}).", _EXAMPLE) from error
-    if not isinstance(rows.index, pd.RangeIndex):  # pandas makes surplus fields the row names
-        raise HpaError(f"Table {path} has rows with more fields than its header.", _EXAMPLE)
-    missing = [column for column in needed if column not in rows.columns]
-    if missing:
-        raise HpaError(
-            f"Table {path} lacks the column {missing[0]}; it has {list(rows.columns)}.", _EXAMPLE
-        )
-    return rows
+        for fields in reader:
+            if len(fields) > 1 or "".join(fields).strip():
+                rows.append((line, fields))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise HpaError(f"Table {path}, line {line}, can't be parsed ({error}).", remedy) from error
+    header = rows[0][1] if rows else []
+    for column in needed:
+        if header.count(column) != 1:
+            raise HpaError(f"Table {path} needs one column {column}; it has {header}.", remedy)
+    return header, rows[1:]

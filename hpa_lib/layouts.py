@@ -11,6 +11,7 @@ the folder is refused.
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -183,8 +184,9 @@ def data_path(data: str, root: Path = Path("/")) -> Path:
         root: Where the file system begins.
 
     Raises:
-        HpaError: If `data` is ``kaggle``, and there is no such folder and not exactly one other
-            input with a ``train.csv``.
+        HpaError: If `data` is ``kaggle``, and the competition's folder lies in several places,
+            or in none and not exactly one other input fits. A folder fits if its ``train.csv``
+            has the columns ``Id`` and ``Target``.
     """
     if data != KAGGLE:
         return Path(data)
@@ -195,22 +197,29 @@ def data_path(data: str, root: Path = Path("/")) -> Path:
         mounted / "competitions" / COMPETITION,
         hub / COMPETITION,
     ]
-    official = [place for place in places if (place / "train.csv").is_file()]
-    if official:
-        return official[0]
-    found = sorted(table.parent for table in mounted.glob("*/train.csv"))  # attached by hand
+    found = _with_label_table(places) or _with_label_table(sorted(mounted.glob("*")))
     if not found:
         raise HpaError(
-            f"Parameter data is '{KAGGLE}', and {' and '.join(map(str, places))} hold no "
-            "train.csv.",
-            f"Attach the competition {COMPETITION} to the notebook, or name the data folder.",
+            f"Parameter data is '{KAGGLE}', and neither {', '.join(map(str, places))} nor another "
+            f"folder in {mounted} holds a train.csv with the columns Id and Target.",
+            f"Attach the competition {COMPETITION} to the notebook, or give the path of the data "
+            "folder in data.",
         )
     if len(found) > 1:
         raise HpaError(
             f"Parameter data is '{KAGGLE}', and several folders fit: {', '.join(map(str, found))}.",
-            "Name one of them in data.",
+            "Give the path of one of them in data.",
         )
     return found[0]
+
+
+def _with_label_table(folders: Iterable[Path]) -> list[Path]:
+    """Those with a ``train.csv`` of samples; of several names of one folder the first."""
+    distinct: dict[Path, Path] = {}
+    for folder in folders:
+        if label_tables.has_label_columns(folder / "train.csv"):
+            distinct.setdefault(folder.resolve(), folder)
+    return list(distinct.values())
 
 
 def _only_table(folder: Path) -> Path:

@@ -103,7 +103,7 @@ def find(dataset: Dataset) -> NearDuplicates:
     don't depend on the size and composition of any network's input.
 
     Raises:
-        HpaError: If an image can't be decoded.
+        HpaError: If an image can't be decoded, or the data folder can't be written.
     """
     pictures = cache.cache_folder(dataset, PICTURE_SIZE, "rgby").name
     code = files.digest_file(Path(__file__))
@@ -113,7 +113,9 @@ def find(dataset: Dataset) -> NearDuplicates:
         rows = np.array(kept["rows"], dtype=np.int64).reshape(-1, 2)
         return NearDuplicates(rows, np.array(kept["distances"], dtype=np.int64))
     found = matches(hashes(open_pictures(dataset)))
-    files.write_json(path, {"rows": found.rows.tolist(), "distances": found.distances.tolist()})
+    kept = {"rows": found.rows.tolist(), "distances": found.distances.tolist()}
+    with paths.writing_data():
+        files.write_json(path, kept)
     return found
 
 

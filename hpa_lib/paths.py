@@ -1,7 +1,11 @@
 """Where things live on disk."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from hpa_lib.errors import HpaError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The checkout that holds ``notebooks/`` and ``params/``."""
@@ -33,6 +37,23 @@ def data_folder() -> Path:
     ``HPA_DATA``.
     """
     return _folder("data")
+
+
+@contextmanager
+def writing_data() -> Iterator[None]:
+    """Surround whatever writes below `data_folder`: its failures become an error for users.
+
+    Raises:
+        HpaError: For an `OSError` in the block: the folder can't be made or written, or the
+            disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise HpaError(
+            f"The data folder {data_folder()} can't be written ({error}).",
+            "Mend that, or name another folder in the environment variable HPA_DATA.",
+        ) from error
 
 
 def runs_folder() -> Path:

@@ -198,7 +198,9 @@ def image_grid(
         panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for panel in panels:
         panel.axis("off")
-    for panel, picture, title in zip(panels, pictures, titles, strict=False):
+    # The last row may have panels to spare, and a list of titles may go on behind the pictures.
+    shown = zip(panels[: len(pictures)], pictures, titles[: len(pictures)], strict=True)
+    for panel, picture, title in shown:
         panel.imshow(picture)
         panel.set_title(_shortened(title, _TITLE_CHARACTERS // columns), fontsize=8)
     alt = f"{len(pictures)} images in {rows} rows of {columns}: {caption}"

@@ -211,6 +211,32 @@ def test_full_disk_is_told_before_anything_is_decoded(tiny, decoded_rows, monkey
     assert not folder_of(tiny).exists()
 
 
+@pytest.mark.parametrize("obstacle", ["a file is the data folder", "lock can't be opened"])
+def test_data_folder_that_cannot_be_written_is_named(tiny, monkeypatch, tmp_path, obstacle):
+    monkeypatch.setenv("HPA_DATA", str(tmp_path / "kept"))
+    if obstacle == "a file is the data folder":
+        (tmp_path / "kept").touch()
+    else:
+        folder_of(tiny).with_name(folder_of(tiny).name + ".lock").mkdir(parents=True)
+    with pytest.raises(HpaError, match=f"data folder {tmp_path / 'kept'} can't be wr") as caught:
+        open_quietly(tiny)
+    assert "HPA_DATA" in caught.value.remedy
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_ready_cache_of_a_read_only_data_folder_is_used(tiny, monkeypatch):
+    whole = np.array(open_quietly(tiny))
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cache, "FileLock", refuse)
+    monkeypatch.setattr(paths.Path, "mkdir", refuse)
+    np.testing.assert_array_equal(open_quietly(tiny), whole)
+    with pytest.raises(HpaError, match="Permission denied"):
+        open_quietly(tiny, verify=True)
+
+
 def test_threads_that_want_the_same_cache_decode_once(tiny, decoded_rows):
     with ThreadPoolExecutor(4) as pool:
         arrays = list(pool.map(lambda _: open_quietly(tiny), range(4)))

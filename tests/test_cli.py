@@ -72,6 +72,19 @@ def test_check_finds_damage_and_goes_on_without_it(capsys, tiny_dataset):
     assert "22, 88 images" in output
 
 
+@pytest.mark.parametrize("others", [True, False])
+def test_check_tells_which_rows_cannot_be_left_out(capsys, tiny_dataset, others):
+    table = tiny_dataset / "train.csv"
+    table.write_text(f'{table.read_text()}\n,5\n"a,b",5\n' + ("sample-99,5\n" if others else ""))
+    status, output, _ = hpa(capsys, "data", "check", tiny_dataset)
+    assert status == 1
+    assert f"{table}, line 27, Id '': " in output
+    assert f"{table}, line 28, Id 'a,b': " in output
+    assert "Mend the rows of train.csv whose Id can't be named in --leave-out" in output
+    assert ("--leave-out sample-99\n" in output) == others
+    assert ("go on without them" in output) == others
+
+
 @pytest.mark.parametrize("mistake", ["folder", "table", "leave out"])
 def test_check_without_a_dataset_names_value_and_remedy(capsys, tiny_dataset, mistake):
     folder, named = tiny_dataset, tiny_dataset / "train.csv"
@@ -119,6 +132,36 @@ def test_prepare_refuses_what_the_notebooks_refuse(capsys, tiny):
     status, _, error = hpa(capsys, "data", "prepare", tiny.folder, "--interpolation", "cubic")
     assert status == 2
     assert "Parameter interpolation received 'cubic'" in error
+
+
+def test_prune_lists_and_removes_what_other_code_made(capsys, tiny):
+    cache.open_cache(tiny, 10, "rgby", progress=False)
+    present = cache.cache_folder(tiny, 10, "rgby")
+    old = present.with_name(f"{present.name[:-8]}00000000")
+    shutil.copytree(present, old)
+    size = sum(path.stat().st_size for path in old.iterdir())
+    line = f"{size:>15,} bytes  {old}\n"
+    assert hpa(capsys, "data", "prune", "--list")[:2] == (
+        0,
+        f"{line}{size:,} bytes could be freed\n",
+    )
+    assert old.is_dir()
+    assert hpa(capsys, "data", "prune")[:2] == (0, f"{line}{size:,} bytes freed\n")
+    assert not old.exists()
+    assert present.is_dir()
+    assert hpa(capsys, "data", "prune")[:2] == (0, "0 bytes freed\n")
+
+
+@pytest.mark.parametrize("command", ["prepare", "embedded"])
+def test_data_folder_that_cannot_be_written(capsys, monkeypatch, tiny, tmp_path, command):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HPA_DATA", str(tmp_path / "file" / "data"))
+    options = [tiny.folder] if command == "prepare" else ["--samples", 20, "--size", 64]
+    status, _, error = hpa(capsys, "data", command, *options)
+    assert status == 2
+    problem, remedy = error.rstrip().split("\n")
+    assert problem.startswith(f"hpa: The data folder {tmp_path / 'file' / 'data'} can't be written")
+    assert "HPA_DATA" in remedy
 
 
 def test_synth_writes_a_dataset_that_check_accepts(capsys, tmp_path):

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from hpa_lib import cli, dataset, downloads, fetch
@@ -174,6 +175,19 @@ def test_the_command_lists_what_is_missing_and_exits_with_1(atlas, server, capsy
     assert cli.main(["data", "fetch", "hpav18", str(atlas.folder), "--ids", "nowhere.csv"]) == 2
 
 
+def test_the_command_treats_the_server_as_the_library_does(monkeypatch, tmp_path):
+    asked = {}
+
+    def recorded(folder, ids, **options):
+        asked.update(options)
+        return fetch.AtlasReport(0, 0, 0, pd.DataFrame())
+
+    monkeypatch.setattr(fetch, "fetch_atlas", recorded)
+    monkeypatch.setattr(fetch, "ATLAS_IMAGES", "http://elsewhere/images")
+    assert cli.main(["data", "fetch", "hpav18", str(tmp_path), "--ids", "ids.csv"]) == 0
+    assert asked == {"base": "http://elsewhere/images", "politeness": downloads.Politeness()}
+
+
 @pytest.mark.parametrize(
     "asked", ["1", email.utils.formatdate(time.time() + 10_000_000, usegmt=True)]
 )
@@ -316,10 +330,30 @@ def test_the_competition_is_unpacked_into_a_data_folder(stand_in, tmp_path, caps
     assert cli.main(["data", "fetch", "kaggle", str(tmp_path / "hpa")]) == 0
     assert dataset.load(tmp_path / "hpa").ids == ("a",)
     assert {path.name for path in (tmp_path / "hpa").iterdir()} == {
-        "sample_submission.csv", "train.csv", "train",
+        "sample_submission.csv", "train.csv", "train", "fetched.json",
     }  # fmt: skip
     stand_in(download=raising(AssertionError("asked again")))
     assert fetch.fetch_kaggle(tmp_path / "hpa") == tmp_path / "hpa"
+
+
+def test_a_label_table_placed_by_hand_is_no_finished_download(stand_in, tmp_path):
+    folder, asked = tmp_path / "hpa", []
+
+    def download(competition, path, quiet):
+        asked.append(competition)
+        (folder / f"{competition}.zip").write_bytes(competition_archive())
+
+    stand_in(download=download)
+    folder.mkdir()
+    (folder / "train.csv").write_text("Id,Target\na,0\n")
+    for _ in range(2):
+        fetch.fetch_kaggle(folder, keep_archive=True)
+    assert len(asked) == 1
+    assert dataset.load(folder).ids == ("a",)
+    (folder / "train.csv").unlink()
+    fetch.fetch_kaggle(folder)
+    assert len(asked) == 2
+    assert dataset.load(folder).ids == ("a",)
 
 
 def test_a_missing_client_is_told(monkeypatch, tmp_path):

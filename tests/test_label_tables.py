@@ -63,17 +63,30 @@ def test_sound_rows_are_read_beside_others(write):
     assert [(row.line, row.sample_id) for row in problems] == [(3, "../b"), (4, "c"), (6, "a")]
 
 
+def test_lines_are_those_of_the_file(write):
+    path = write('\nId,Target,note\na,0,x\n\n  \nb,77,x\nc,5,"two\nlines"\n,5,\nd\ne,16,0,x\n')
+    table, problems = label_tables.read_sound_rows(path)
+    assert table.ids == ("a", "c")
+    assert [(row.line, row.sample_id) for row in problems] == [
+        (6, "b"), (9, ""), (10, "d"), (11, "e"),
+    ]  # fmt: skip
+    named = [row.error.problem.removeprefix(f"Label table {path}, ") for row in problems]
+    assert named[1] == "line 9, Id '': The Id can't be part of a file name."
+    assert named[2] == "line 10, Id 'd': The row has 1 fields, and the header 3."
+    assert named[3] == "line 11, Id 'e': The row has 4 fields, and the header 3."
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "can't be parsed"),
-        ("\n\n", "can't be parsed"),
-        ("Id,Target\n", "holds no sample"),
-        ("Id,Predicted\na,0\n", "lacks the column Target"),
-        ("id,Target\na,0\n", "lacks the column Id"),
-        ("Id;Target\na;0\n", "lacks the column Id"),
-        ("Id,Target\na,16,0\n", "more fields"),
-        ("Id,Target\nb,1\na,16,0\n", "can't be parsed"),
+        ("", "needs one column Id; it has []"),
+        ("\n\n", "needs one column Id; it has []"),
+        ("Id,Target\n\n", "holds no sample"),
+        ("Id,Predicted\na,0\n", "needs one column Target"),
+        ("id,Target\na,0\n", "needs one column Id"),
+        ("Id;Target\na;0\n", "needs one column Id"),
+        ("Id,Target,Id\na,0,b\n", "needs one column Id"),
+        ('Id,Target\na,0\n\nb,"1\nc,2\n', "line 4, can't be parsed"),
     ],
 )
 def test_files_that_are_no_label_table(write, text, problem):
@@ -81,9 +94,10 @@ def test_files_that_are_no_label_table(write, text, problem):
 
 
 def test_file_that_is_missing_or_no_text(tmp_path):
-    assert "can't be read" in refusal(tmp_path / "absent.csv")
-    (tmp_path / "train.csv").write_bytes(b"\xff\xfe\x00\x01")
-    assert "UTF-8" in refusal(tmp_path / "train.csv")
+    absent, table = tmp_path / "absent.csv", tmp_path / "train.csv"
+    table.write_bytes(b"\xff\xfe\x00\x01")
+    assert refusal(absent).startswith(f"Label table {absent} can't be read (No such file")
+    assert refusal(table).startswith(f"Label table {table} isn't UTF-8 text (")
 
 
 def test_rows_left_out_may_be_of_any_kind_and_are_recorded(write):
@@ -104,6 +118,15 @@ def test_leave_out_lists_ids_or_names_a_file(tmp_path):
     (tmp_path / "bad.csv").write_text("file,Id\n1,a\n2,b\n")
     for name in ("bad.txt", "bad.csv"):
         assert label_tables.parse_leave_out(str(tmp_path / name)) == ("a", "b")
+
+
+@pytest.mark.parametrize("sample_id", ["a-1", "../b", "b c", "", " a", "a,b", "a.csv", "b.txt"])
+def test_ids_that_leave_out_can_name(sample_id):
+    try:
+        named = label_tables.parse_leave_out(f"x,{sample_id}") == ("x", sample_id)
+    except HpaError:  # taken for a file
+        named = False
+    assert label_tables.can_be_left_out(sample_id) == named
 
 
 @pytest.mark.parametrize(("name", "content"), [("x.txt", None), ("x.txt", ""), ("x.csv", "id\na")])

@@ -140,11 +140,46 @@ def test_competition_is_found_in_the_client_s_cache(tmp_path, monkeypatch):
     assert layouts.data_path("kaggle", tmp_path) == folder
 
 
-def test_absent_and_ambiguous_competition(tmp_path):
-    with pytest.raises(HpaError, match="hold no train"):
-        layouts.data_path("kaggle", tmp_path)
-    for name in ("one", "two"):
-        (tmp_path / "kaggle/input" / name).mkdir(parents=True)
-        (tmp_path / "kaggle/input" / name / "train.csv").write_text("Id,Target\na,0\n")
-    with pytest.raises(HpaError, match=r"input/one, .*input/two"):
-        layouts.data_path("kaggle", tmp_path)
+def attach(root, name, header="Id,Target"):
+    """Give a Kaggle machine an input folder with a train.csv."""
+    folder = root / "kaggle/input" / name
+    folder.mkdir(parents=True)
+    (folder / "train.csv").write_text(f"{header}\na,0\n")
+    return folder
+
+
+def kaggle_refusal(root):
+    with pytest.raises(HpaError) as caught:
+        layouts.data_path("kaggle", root)
+    assert caught.value.remedy.endswith(" in data.")
+    return caught.value.problem
+
+
+def test_competition_has_precedence_over_other_inputs(tmp_path):
+    attach(tmp_path, "a-copy")
+    attach(tmp_path, "another")
+    official = attach(tmp_path, layouts.COMPETITION)
+    assert layouts.data_path("kaggle", tmp_path) == official
+
+
+def test_inputs_of_other_competitions_do_not_fit(tmp_path):
+    attach(tmp_path, "titanic", "PassengerId,Survived")
+    attach(tmp_path, layouts.COMPETITION, "Id,Predicted")
+    assert "holds a train.csv with the columns Id and Target" in kaggle_refusal(tmp_path)
+    copy = attach(tmp_path, "a-copy", "Target,note,Id")
+    assert layouts.data_path("kaggle", tmp_path) == copy
+
+
+@pytest.mark.parametrize(
+    "names", [("one", "two"), (layouts.COMPETITION, f"competitions/{layouts.COMPETITION}")]
+)
+def test_several_inputs_that_fit_are_listed(tmp_path, names):
+    first, second = (attach(tmp_path, name) for name in names)
+    assert f"several folders fit: {first}, {second}." in kaggle_refusal(tmp_path)
+
+
+def test_two_names_of_one_input_are_one(tmp_path):
+    official = attach(tmp_path, layouts.COMPETITION)
+    (tmp_path / "kaggle/input/competitions").mkdir()
+    (tmp_path / "kaggle/input/competitions" / layouts.COMPETITION).symlink_to(official)
+    assert layouts.data_path("kaggle", tmp_path) == official

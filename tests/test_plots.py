@@ -205,6 +205,13 @@ def test_image_grid_draws_exactly_the_images_given():
     assert "7 images in 2 rows of 4" in picture.alt
 
 
+def test_image_grid_wants_a_title_for_each_image():
+    with pytest.raises(ValueError, match="shorter"):
+        plots.image_grid(PHOTOGRAPHS, list("abcdef"), 4, "Seven images.")
+    picture = plots.image_grid(PHOTOGRAPHS, list("abcdefgh"), 4, "Seven images.")
+    assert [panel.get_title() for panel in picture.figure.axes if panel.images] == list("abcdefg")
+
+
 def test_channels_tell_their_brightness():
     picture = plots.channels(SAMPLE, "Sample abc")
     assert "Sample abc" in picture.alt
