@@ -3,7 +3,8 @@
 A run folder holds ``manifest.json``, ``params.yaml``, ``metrics.json`` and the notebook's other
 results, later also the executed notebook. Its name is the notebook's, the preset's and a digest
 of everything that the results depend on: parameters, files that they name, dataset, input runs,
-code. A finished run is never written to again; an unfinished one of the same name is taken up.
+code. A finished run is never written to again; an unfinished one of the same name is taken up,
+and where a training was interrupted it goes on from the state that lies there.
 """
 
 import datetime
@@ -27,6 +28,12 @@ from hpa_lib.errors import HpaError
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.json"
+
+BEST_WEIGHTS = "best.weights.h5"
+"""Weights of the best epoch."""
+
+STATE = "state.npz"
+"""What an interrupted training goes on from; see `training_state`. A finished run has none."""
 
 # Modules that start things or render them.
 _WITHOUT_INFLUENCE = re.compile(r"cli|doctor|execution|report.*")
@@ -69,6 +76,7 @@ class Run:
         }
         self._manifest: dict[str, Any] = {
             "notebook": notebook,
+            "identity": files.digest_json(identity),
             "title": title,
             "preset": given["preset"],
             "status": "running",
@@ -92,10 +100,10 @@ class Run:
         }
         stem = "-".join(_slug(part) for part in (given["preset"], notebook) if part)
         with FileLock(_made(paths.runs_folder()) / ".claim.lock"):
-            self.name = _free_name(f"{stem}-{files.digest_json(identity)[:8]}")
+            self.name = _free_name(f"{stem}-{self._manifest['identity'][:8]}")
             self.folder = paths.runs_folder() / self.name
-            shutil.rmtree(self.folder, ignore_errors=True)
             self._manifest |= {
+                "earlier_attempts": _clear(self.folder, self._manifest["identity"]),
                 "run": self.name,
                 "command": f"papermill notebooks/{notebook}.ipynb out.ipynb "
                 f"-f runs/{self.name}/params.yaml",
@@ -123,6 +131,7 @@ class Run:
         """
         if not (self.folder / METRICS).is_file():
             raise HpaError(f"Run {self.name} has no {METRICS}.", "Run all cells in their order.")
+        (self.folder / STATE).unlink(missing_ok=True)
         self._close("complete", None)
 
     def fail(self, reason: str) -> None:
@@ -282,6 +291,28 @@ def _free_name(stem: str) -> str:
         if own or manifest["status"] in ("failed", "interrupted"):
             return name
         number += 1
+
+
+def _clear(folder: Path, identity: str) -> list[dict[str, Any]]:
+    """Empty a folder, but for the state of an interrupted training of the same identity.
+
+    Returns:
+        Start, end and status of the attempts whose work is kept.
+    """
+    attempts: list[dict[str, Any]] = []
+    kept: set[str] = set()
+    if (folder / STATE).is_file() and (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        if manifest.get("identity") == identity:
+            kept = {STATE, BEST_WEIGHTS, MANIFEST}  # the last is replaced
+            last = {name: manifest[name] for name in ("started", "finished", "status")}
+            attempts = [*manifest["earlier_attempts"], last]
+    for path in folder.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in kept:
+            path.unlink()
+    return attempts
 
 
 def _made(folder: Path) -> Path:

@@ -17,6 +17,7 @@ from hpa_lib import (
     schedules,
     study_metrics,
     thresholds,
+    training_state,
 )
 from hpa_lib.backend import keras, tf
 from hpa_lib.batch_normalization import Reestimator
@@ -25,11 +26,10 @@ from hpa_lib.errors import HpaError
 from hpa_lib.feed import ImageSource, TrainingFeed
 from hpa_lib.inference import Predictor
 from hpa_lib.parameters import TrainParameters
+from hpa_lib.runs import BEST_WEIGHTS, STATE
 from hpa_lib.splits import Split
 
 log = logging.getLogger(__name__)
-
-BEST_WEIGHTS = "best.weights.h5"
 
 
 @dataclass(frozen=True)
@@ -168,17 +168,23 @@ class Trainer:
     """Trains a network stage by stage; keeps the history and the weights of the best epoch.
 
     Each stage starts with a new Adam. After each epoch the whole validation set is predicted,
-    and the weights with the lowest validation loss so far are saved as `BEST_WEIGHTS`.
+    the weights with the lowest validation loss so far are saved as `BEST_WEIGHTS`, and all that
+    is needed to go on as `STATE`. A trainer that finds such a file in its folder goes on after
+    the last finished epoch, and ends with the same bits as one that was never interrupted.
 
     Args:
         model: Network from `models.build`.
         feed: Training batches.
         validation: What the checkpoint is chosen on.
         predictor: Forward pass of the same model.
-        folder: Where weights are written.
+        folder: Where weights and state are written. What lies there must come from the same
+            parameters, data and code, for which `runs.Run` sees.
         reestimation_batches: Training batches over which the statistics of batch normalization
             are averaged anew before each validation; 0 keeps the moving averages, as the study
             did. See `batch_normalization.Reestimator`.
+
+    Raises:
+        HpaError: If there is a state of an interrupted training that can't be read.
     """
 
     def __init__(
@@ -197,7 +203,9 @@ class Trainer:
         self._validation = validation
         self._predictor = predictor
         self._folder = folder
-        self._rows: list[dict[str, float | str]] = []
+        self._state = folder / STATE
+        self._rows: list[dict[str, float | str]] = training_state.read_history(self._state)
+        self._interrupted = bool(self._rows)
         self._reestimation_batches = reestimation_batches
         self._reestimator: Reestimator | None = None
         self._frozen: bool | None = None
@@ -219,13 +227,18 @@ class Trainer:
         return len(self._rows) * self._feed.steps_per_epoch * self._feed.batch_size
 
     def run(self, stage: Stage) -> None:
-        """Train one stage.
+        """Train one stage, or what an interrupted training has left of it.
 
         Raises:
-            HpaError: If the loss stops being a number.
+            HpaError: If the loss stops being a number, or the state of an interrupted training
+                can't be used.
         """
         if not stage.epochs:
             log.info("%s is left out: it has no epoch.", stage.name.capitalize())
+            return
+        done = sum(past["stage"] == stage.name for past in self._rows)
+        if done == stage.epochs:
+            log.info("%s is trained already.", stage.name.capitalize())
             return
         if stage.freeze_backbone == self._frozen:
             optimizers.reset(self._model.optimizer, stage.learning_rate)
@@ -234,8 +247,13 @@ class Trainer:
             compile_network(self._model, stage)
             if self._reestimation_batches:
                 self._reestimator = Reestimator(self._model)
+        if self._interrupted:
+            log.info("The training goes on after epoch %d.", len(self._rows))
+            training_state.load(self._state, self._model, optimizer=done > 0)
+            self._interrupted = False
         self._model.fit(
             self._feed.dataset(first_epoch=len(self._rows)),
+            initial_epoch=done,
             epochs=stage.epochs,
             steps_per_epoch=self._feed.steps_per_epoch,
             shuffle=False,
@@ -253,13 +271,22 @@ class Trainer:
         Returns:
             The epoch (from 1) that the weights come from.
         """
+        if self._interrupted:  # after the last epoch: no stage was left to take up the state
+            training_state.load(self._state, self._model, optimizer=False)
+            self._interrupted = False
         if which == "last":
             return len(self._rows)
         self._weights.load_weights(self._folder / BEST_WEIGHTS)
         return 1 + int(self.history["val_loss"].argmin())
 
     def end_epoch(self, stage: Stage, trained: dict[str, float], seconds: float) -> None:
-        """Validate, record and report the epoch that has just been trained; keep the best."""
+        """Validate, record and report the epoch that has just been trained; keep the best.
+
+        Args:
+            stage: The stage that it belongs to.
+            trained: Learning rate of its last step, and averages over its batches.
+            seconds: Time an epoch.
+        """
         self._reestimate()
         row = {
             "epoch": len(self._rows) + 1,
@@ -277,10 +304,11 @@ class Trainer:
         self._rows.append(row)
         if row["val_loss"] < best:
             save_weights(self._weights, self._folder / BEST_WEIGHTS)
+        training_state.save(self._state, self._model, self._rows)
         done = sum(past["stage"] == stage.name for past in self._rows)
         log.info(
             "%s, epoch %d of %d: loss %.4f, validation loss %.4f%s, validation macro F1 %.3f; "
-            "%.0f s so far, about %.0f s left",
+            "%.0f s an epoch, about %.0f s left",
             stage.name.capitalize(),
             done,
             stage.epochs,
@@ -289,7 +317,7 @@ class Trainer:
             " (the best yet)" if row["val_loss"] < best else "",
             row["val_macro_f1"],
             seconds,
-            seconds / done * (stage.epochs - done),
+            seconds * (stage.epochs - done),
         )
 
     def _reestimate(self) -> None:
@@ -332,6 +360,7 @@ class _Course(keras.callbacks.Callback):
             round(stage.warmup_epochs * steps_per_epoch),
         ).reshape(stage.epochs, steps_per_epoch)
         self._epoch = 0
+        self._finished = 0
         self._started = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -343,7 +372,9 @@ class _Course(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         trained = {name: float((logs or {})[name]) for name in _TRAINED}
         trained = {"learning_rate": float(self._rates[epoch, -1]), **trained}
-        self._trainer.end_epoch(self._stage, trained, time.monotonic() - self._started)
+        self._finished += 1
+        seconds = (time.monotonic() - self._started) / self._finished
+        self._trainer.end_epoch(self._stage, trained, seconds)
 
 
 _TRAINED = ("loss", "binary_accuracy", "batch_averaged_f1")

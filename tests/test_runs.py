@@ -152,6 +152,36 @@ def test_run_of_another_living_process_is_left_alone():
         process.communicate(b"\n")
 
 
+def test_state_of_an_interrupted_training_is_kept_and_nothing_else():
+    first = open_run()
+    for name in (runs.STATE, runs.BEST_WEIGHTS, runs.METRICS, "split.csv"):
+        (first.folder / name).write_text("{}")
+    first.interrupt("Ctrl+C")
+    again = open_run()
+    assert again.folder == first.folder
+    kept = {runs.STATE, runs.BEST_WEIGHTS, runs.MANIFEST, "params.yaml"}
+    assert {path.name for path in again.folder.iterdir()} == kept
+    earlier = runs.read_manifest(again.folder)["earlier_attempts"]
+    assert [attempt["status"] for attempt in earlier] == ["interrupted"]
+    again.write_metrics({"headline": {}})
+    again.finish()
+    assert not (again.folder / runs.STATE).exists()
+
+
+def test_state_of_another_identity_is_never_picked_up():
+    first = open_run()
+    (first.folder / runs.STATE).write_text("{}")
+    first.interrupt("Ctrl+C")
+    manifest = files.read_json(first.folder / runs.MANIFEST)
+    # The same name, since only eight digits of the digest are in it.
+    changed = manifest["identity"][:8] + "0" * 56
+    files.write_json(first.folder / runs.MANIFEST, manifest | {"identity": changed})
+    again = open_run()
+    assert again.folder == first.folder
+    assert not (again.folder / runs.STATE).exists()
+    assert runs.read_manifest(again.folder)["earlier_attempts"] == []
+
+
 def test_run_whose_process_is_gone_counts_as_interrupted_and_is_taken_up():
     run = open_run()
     edit(run, process=ended_process())

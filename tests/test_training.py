@@ -166,7 +166,8 @@ def test_weight_file_holds_weights_and_no_optimizer(trained):
 
 
 def test_no_half_written_weight_file_is_left(trained):
-    assert [path.name for path in trained.folder.iterdir()] == [training.BEST_WEIGHTS]
+    names = {path.name for path in trained.folder.iterdir()}
+    assert names == {training.BEST_WEIGHTS, training.STATE}
 
 
 def test_frozen_stage_leaves_the_backbone_alone_with_its_moving_statistics(trainer):
@@ -297,7 +298,7 @@ def test_stages_follow_the_parameters():
 
 @pytest.mark.parametrize(("own", "wanted"), [(-1, 4), (0, 0), (2, 2)])
 def test_vgg_can_have_its_own_first_stage(own, wanted):
-    values = VggParameters(stage1_epochs=4, vgg_stage1_epochs=own)
+    values = VggParameters(stage1_epochs=4, vgg_stage1_epochs=own, stage2_epochs=1)
     assert training.stages(values)[0].epochs == wanted
 
 
@@ -372,3 +373,55 @@ except HpaError as error:
     )
     assert finished.returncode == 0, finished.stderr
     assert wanted in finished.stdout
+
+
+def stop_after(made, epochs):
+    """Let a trainer end as if it were interrupted after so many epochs."""
+    whole = made.end_epoch
+
+    def end_epoch(*arguments):
+        whole(*arguments)
+        if len(made.history) == epochs:
+            raise KeyboardInterrupt
+
+    made.end_epoch = end_epoch
+
+
+def train(made, stages):
+    for stage in stages:
+        made.run(stage)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("epochs", "which", "freeze"),
+    [(1, "best", True), (2, "last", True), (3, "best", False), (5, "last", False)],
+)
+def test_interrupted_training_ends_with_the_bits_of_an_uninterrupted_one(
+    make_trainer, tmp_path, epochs, which, freeze
+):
+    """Interrupted within a stage, between the two, and after the last epoch."""
+    stages = [
+        training.Stage("stage 1", 2, 1e-2, freeze, "cosine", 0.5),
+        training.Stage("stage 2", 3, 1e-3, False, "cosine", 0.5),
+    ]
+    whole = train(make_trainer(tmp_path / "whole"), stages)
+    first = make_trainer(tmp_path / "parts")
+    stop_after(first, epochs)
+    with pytest.raises(KeyboardInterrupt):
+        train(first, stages)
+    second = train(make_trainer(tmp_path / "parts"), stages)
+    assert second.history.equals(whole.history)
+    assert second.restore(which) == whole.restore(which)
+    for wanted, found in zip(whole.model.get_weights(), second.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_damaged_state_is_refused_by_name(make_trainer, tmp_path):
+    made = make_trainer(tmp_path)
+    made.run(FIRST)
+    state = tmp_path / training.STATE
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(HpaError, match=r"state\.npz") as caught:
+        make_trainer(tmp_path)
+    assert "Remove the file" in caught.value.remedy

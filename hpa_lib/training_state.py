@@ -1,0 +1,86 @@
+"""Keep what a training needs to go on after it was interrupted, and take it up again.
+
+The file holds all variables of the network (weights, statistics of batch normalization, the
+states of random generators) and of its optimizer, and the history so far. Each epoch's order
+and augmentation follow from the seed and its number, so nothing else is needed.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpa_lib import files
+from hpa_lib.backend import keras
+from hpa_lib.errors import HpaError
+
+_HISTORY, _MODEL, _OPTIMIZER = "history", "model", "optimizer"
+
+
+def save(path: Path, model: keras.Model, history: list[dict[str, Any]]) -> None:
+    """Write the state of a compiled network and its history, all or nothing.
+
+    Args:
+        path: The file.
+        model: A compiled network with a built optimizer.
+        history: One mapping an epoch; text and finite numbers.
+    """
+    variables = _named(_MODEL, model.variables) | _named(_OPTIMIZER, model.optimizer.variables)
+    arrays = {name: variable.numpy() for name, variable in variables.items()}
+    with files.replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays, **{_HISTORY: np.array(json.dumps(history))})
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The history in a state file; empty where there is no file.
+
+    Raises:
+        HpaError: If the file can't be read.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with np.load(path) as stored:
+            return json.loads(str(stored[_HISTORY]))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
+
+
+def load(path: Path, model: keras.Model, *, optimizer: bool) -> None:
+    """Give a network the variables of a state file.
+
+    Args:
+        path: A file that `save` wrote for the same network.
+        model: The network.
+        optimizer: Also set the variables of its optimizer, which must be built.
+
+    Raises:
+        HpaError: If the file can't be read or holds another network.
+    """
+    wanted = _named(_MODEL, model.variables)
+    if optimizer:
+        wanted |= _named(_OPTIMIZER, model.optimizer.variables)
+    try:
+        with np.load(path) as stored:
+            arrays = {name: stored[name] for name in wanted}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
+    for name, variable in wanted.items():
+        if arrays[name].shape != tuple(variable.shape):
+            raise _damaged(path, f"{name} has the shape {arrays[name].shape}")
+    for name, variable in wanted.items():
+        variable.assign(arrays[name])
+
+
+def _named(prefix: str, variables: list[keras.Variable]) -> dict[str, keras.Variable]:
+    """Variables by a name that is the same in every process."""
+    return {f"{prefix}-{number}": variable for number, variable in enumerate(variables)}
+
+
+def _damaged(path: Path, reason: Any) -> HpaError:
+    return HpaError(
+        f"The state of the interrupted training, {path}, can't be used ({reason}).",
+        "Remove the file to train from the beginning.",
+    )

@@ -1,0 +1,80 @@
+"""A training that is killed goes on after its last finished epoch."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from hpa_lib import training_state
+
+EPOCHS = 12
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+
+import numpy as np
+
+from hpa_lib import feed, inference, models, training
+from hpa_lib.backend import keras
+
+folder, pause = Path(sys.argv[1]), float(sys.argv[2])
+
+
+def backbone(*, weights, include_top, input_shape, name):
+    inputs = keras.Input(input_shape)
+    signal = keras.layers.Conv2D(4, 3, strides=4, activation="relu")(inputs)
+    return keras.Model(inputs, keras.layers.BatchNormalization()(signal), name=name)
+
+
+class Images:
+    shape, dtype = (12, 12, 3), np.dtype(np.uint8)
+    pixels = np.random.default_rng(5).integers(0, 256, (20, 12, 12, 3)).astype(np.uint8)
+
+    def __getitem__(self, rows):
+        return self.pixels[rows]
+
+
+class SlowTrainer(training.Trainer):
+    def end_epoch(self, *arguments):
+        super().end_epoch(*arguments)
+        time.sleep(pause)
+
+
+models.BACKBONES["Toy"] = backbone
+training.prepare(0, deterministic=True)
+truth = (np.random.default_rng(6).random((20, 28)) < 0.2).astype(np.uint8)
+model = models.build("Toy", 12)
+batches = feed.TrainingFeed(Images(), truth, np.arange(14), batch_size=4, policy="study")
+validation = training.Validation(Images(), truth[14:], np.arange(14, 20), 4)
+trainer = SlowTrainer(model, batches, validation, inference.Predictor(model), folder, 2)
+trainer.run(training.Stage("all", EPOCHS, 1e-2, False, "cosine", 0.5))
+trainer.history.to_csv(folder / "history.csv")
+np.savez(folder / "weights.npz", *model.get_weights())
+""".replace("EPOCHS", str(EPOCHS))
+
+
+def start(folder, pause):
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(pause)])
+
+
+def test_killed_training_ends_with_the_bits_of_one_that_was_not(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(killed, 0.2)
+    deadline = time.monotonic() + 120
+    while len(training_state.read_history(killed / "state.npz")) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    left = len(training_state.read_history(killed / "state.npz"))
+    assert 3 <= left < EPOCHS
+    finishing = [start(folder, 0) for folder in (whole, killed)]
+    assert [process.wait(timeout=240) for process in finishing] == [0, 0]
+    assert (killed / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
+    with np.load(whole / "weights.npz") as wanted, np.load(killed / "weights.npz") as found:
+        for name in wanted.files:
+            np.testing.assert_array_equal(found[name], wanted[name])
