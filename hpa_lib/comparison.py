@@ -18,7 +18,7 @@ from hpa_lib import (
     study_metrics,
 )
 from hpa_lib.errors import HpaError
-from hpa_lib.evaluation import BootstrapResult
+from hpa_lib.evaluation import BootstrapResult, SourceResult
 
 STUDY_SAMPLES = 31072
 """Rows of the label table that the reference study used."""
@@ -130,11 +130,22 @@ def decisions(trained: list[TrainedRun], part: str = "report") -> dict[str, np.n
     report part itself, which favours them; they are fitted on the training labels.
     """
     truth, _ = trained[0].arrays(part)
-    given = {run.backbone: metrics.decide(run.arrays(part)[1], run.thresholds()) for run in trained}
+    given = _network_decisions(trained, part)
     for trivial in trained[0].metrics["trivial"].values():
         probability = baselines.repeat(np.array(trivial["probability"]), len(truth))
         given[trivial_name(trivial["name"])] = metrics.decide(probability, 0.5)
     return given
+
+
+def by_source(trained: list[TrainedRun], replicates: int, seed: int) -> SourceResult:
+    """Compare the networks in each source of the report part; see `evaluation.bootstrap_sources`.
+
+    Each network's labels are those of `decisions`: its thresholds are the same in every source.
+    """
+    truth, _ = trained[0].arrays("report")
+    rows = predictions.rows_by_source(trained[0].predictions, "report")
+    given = _network_decisions(trained, "report")
+    return evaluation.bootstrap_sources(truth, given, rows, replicates, seed)
 
 
 def trivial_name(name: str) -> str:
@@ -174,7 +185,9 @@ def sentences(bootstrap: BootstrapResult) -> list[str]:
     ]
 
 
-def results(trained: list[TrainedRun], bootstrap: BootstrapResult) -> dict[str, Any]:
+def results(
+    trained: list[TrainedRun], bootstrap: BootstrapResult, sources: SourceResult
+) -> dict[str, Any]:
     """Everything that a comparison writes to ``metrics.json``."""
     pair = tuple(run.backbone for run in trained)
     differences = bootstrap.differences.xs(pair, level=("first", "second"))
@@ -182,8 +195,9 @@ def results(trained: list[TrainedRun], bootstrap: BootstrapResult) -> dict[str, 
         "runs": list(names(trained)),
         "samples": bootstrap.samples,
         "replicates": bootstrap.replicates,
-        "metrics": _nested(bootstrap.metrics),
-        "differences": _nested(bootstrap.differences),
+        "metrics": evaluation.nested(bootstrap.metrics),
+        "differences": evaluation.nested(bootstrap.differences),
+        "sources": sources.values(),
         "headline": {
             "Macro F1 difference": float(differences.loc["macro_f1", "estimate"]),
             "Micro F1 difference": float(differences.loc["micro_f1", "estimate"]),
@@ -242,17 +256,16 @@ def beside_study(trained: list[TrainedRun]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["network", "quantity"])
 
 
+def _network_decisions(trained: list[TrainedRun], part: str) -> dict[str, np.ndarray]:
+    return {run.backbone: metrics.decide(run.arrays(part)[1], run.thresholds()) for run in trained}
+
+
 def _interval_rows(table: pd.DataFrame, series: pd.Series) -> pd.DataFrame:
     table = table.assign(series=series)[table["metric"].isin(COMPARED)]
     table = table.assign(name=table["metric"].map(metrics.READABLE_NAMES))
     order = table["metric"].map(COMPARED.index)
     columns = ["name", "series", "estimate", "low", "high"]
     return table.iloc[np.argsort(order, kind="stable")][columns].reset_index(drop=True)
-
-
-def _nested(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Rows by their index levels joined with a slash."""
-    return {" / ".join(key): row for key, row in table.to_dict(orient="index").items()}
 
 
 def _obstacle(run: TrainedRun) -> str | None:

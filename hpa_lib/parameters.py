@@ -116,7 +116,7 @@ class TrainParameters(DataParameters):
         5.0e-5, gt=0, le=1, description="highest learning rate of Adam in stage 2"
     )
     learning_rate_schedule: Literal["constant", "cosine"] = Field(
-        "cosine", description="course of the learning rate in each stage; cosine: falls to 0"
+        "cosine", description="course of the learning rate in a stage; cosine: falls to 0"
     )
     warmup_epochs: float = Field(
         1.0, ge=0, le=1000, description="epochs in which the learning rate rises to its peak"

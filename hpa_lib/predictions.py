@@ -9,6 +9,9 @@ from hpa_lib import files, labels
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
 
+# Column that only predictions of several sources have.
+_SOURCE = "source"
+
 
 def table(
     dataset: Dataset, parts: dict[str, np.ndarray], probabilities: dict[str, np.ndarray]
@@ -21,8 +24,10 @@ def table(
         probabilities: Array of shape (rows of the part, 28) by name of part.
 
     Returns:
-        Columns Id, part, Target, and one column of probabilities (float32) for each class name.
+        Columns Id, part, Target, source where the dataset has several, and one column of
+        probabilities (float32) for each class name.
     """
+    several_sources = len(dataset.rows_by_source()) > 1
     blocks = []
     for part, values in probabilities.items():
         rows = parts[part]
@@ -33,6 +38,8 @@ def table(
                 "Target": [labels.format_target(dataset.label_sets[row]) for row in rows],
             }
         )
+        if several_sources:
+            head[_SOURCE] = [dataset.sources[row] for row in rows]
         blocks.append(head.join(pd.DataFrame(values, columns=list(labels.CLASS_NAMES))))
     return pd.concat(blocks, ignore_index=True)
 
@@ -53,6 +60,7 @@ def read(path: Path) -> pd.DataFrame:
         "Id": str,
         "part": str,
         "Target": str,
+        _SOURCE: str,
         **dict.fromkeys(labels.CLASS_NAMES, np.float32),
     }
     try:
@@ -61,7 +69,7 @@ def read(path: Path) -> pd.DataFrame:
         raise HpaError(
             f"Predictions {path} can't be read: {error}", "Run the training notebook again."
         ) from error
-    missing = [column for column in dtypes if column not in predictions.columns]
+    missing = [column for column in dtypes if column not in {_SOURCE, *predictions.columns}]
     if missing:
         raise HpaError(
             f"Predictions {path} lack the column {missing[0]!r}.",
@@ -75,3 +83,11 @@ def arrays(predictions: pd.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray
     chosen = predictions[predictions["part"] == part]
     truth = labels.to_multi_hot([labels.parse_target(target) for target in chosen["Target"]])
     return truth, chosen[list(labels.CLASS_NAMES)].to_numpy(np.float32)
+
+
+def rows_by_source(predictions: pd.DataFrame, part: str) -> dict[str, np.ndarray]:
+    """Row numbers within `arrays` of each source, in alphabetical order; empty if none is named."""
+    if _SOURCE not in predictions:
+        return {}
+    sources = predictions.loc[predictions["part"] == part, _SOURCE].to_numpy(str)
+    return {str(name): np.flatnonzero(sources == name) for name in np.unique(sources)}

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpa_lib import baselines, metrics, predictions, thresholds
+from hpa_lib import baselines, evaluation, metrics, predictions, thresholds
 from hpa_lib.dataset import Dataset
+from hpa_lib.evaluation import SourceResult
 from hpa_lib.splits import Split
 
 HEADLINE: dict[str, str] = {
@@ -94,6 +95,19 @@ def _trivial(training_labels: np.ndarray, truth: np.ndarray, metric: str) -> dic
         "probability": constant.tolist(),
         "report": metrics.summary(truth, repeated, 0.5),
     }
+
+
+def by_source(results: dict[str, Any], table: pd.DataFrame) -> SourceResult:
+    """Score each source of the report part alone, by the headline's thresholds.
+
+    Args:
+        results: See `training_results`.
+        table: The predictions that they were computed from.
+    """
+    truth, probability = predictions.arrays(table, "report")
+    given = metrics.decide(probability, np.array(results["thresholds"]))
+    rows = predictions.rows_by_source(table, "report")
+    return evaluation.bootstrap_sources(truth, {results["backbone"]: given}, rows)
 
 
 def score_table(results: dict[str, Any]) -> pd.DataFrame:

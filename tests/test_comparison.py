@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import numpy as np
@@ -213,8 +214,38 @@ def test_sentences_cover_every_pair_with_a_network(bootstrap):
     assert "VGG16" in sentences[0]
 
 
+def test_sources_are_compared_from_the_run_folders_alone(train, opened):
+    many = dataclasses.replace(
+        opened,
+        ids=tuple(f"sample-{row}" for row in range(400)),
+        label_sets=opened.label_sets * 4,
+        sources=("kaggle", "v18") * 200,
+    )
+    pair = [train(backbone, many) for backbone in NOTEBOOKS]
+    by_source = comparison.by_source(pair, 100, 0)
+    ids = pair[0].predictions.query("part == 'report'")["Id"]
+    number = ids.str.removeprefix("sample-").astype(int).to_numpy()
+    for source, odd in (("kaggle", 0), ("v18", 1)):
+        one = number % 2 == odd
+        assert by_source.counts.loc[source, "samples"] == one.sum()
+        values = [
+            metrics.summary(*(array[one] for array in run.arrays("report")), run.thresholds())
+            for run in pair
+        ]
+        difference = by_source.differences.loc[(source, *NOTEBOOKS, "micro_f1")]
+        wanted = values[0]["micro_f1"] - values[1]["micro_f1"]
+        assert difference["estimate"] == pytest.approx(wanted)
+        assert difference["low"] <= difference["estimate"] <= difference["high"]
+
+
+def test_predictions_without_sources_are_compared_as_one(pair):
+    by_source = comparison.by_source(pair, 100, 0)
+    assert by_source.counts.empty
+    assert by_source.metrics.empty
+
+
 def test_results_name_runs_and_the_difference_that_counts(pair, bootstrap):
-    found = comparison.results(pair, bootstrap)
+    found = comparison.results(pair, bootstrap, comparison.by_source(pair, 100, 0))
     assert found["runs"] == [run.folder.name for run in pair]
     assert found["samples"] == len(pair[0].arrays("report")[0])
     assert found["replicates"] == 200

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -72,6 +74,23 @@ def test_ids_that_look_like_numbers_stay_text(opened, tmp_path):
     table = predictions.table(opened, PARTS, probabilities()).assign(Id=["007", "1e5", "nan"])
     predictions.write(tmp_path / "predictions.csv", table)
     assert predictions.read(tmp_path / "predictions.csv")["Id"].tolist() == ["007", "1e5", "nan"]
+
+
+def test_several_sources_are_written_down_and_give_the_rows_of_a_part(opened, tmp_path):
+    joined = dataclasses.replace(opened, sources=("nan", "007", "nan"))
+    table = predictions.table(joined, {"report": np.array([2, 1, 0])}, {"report": np.eye(3, 28)})
+    assert list(table.columns)[:4] == ["Id", "part", "Target", "source"]
+    predictions.write(tmp_path / "predictions.csv", table)
+    rows = predictions.rows_by_source(predictions.read(tmp_path / "predictions.csv"), "report")
+    assert {source: found.tolist() for source, found in rows.items()} == {"007": [1], "nan": [0, 2]}
+    assert list(rows) == ["007", "nan"]
+
+
+def test_one_source_is_not_written_down(opened):
+    for one in (opened, dataclasses.replace(opened, sources=("atlas",) * 3)):
+        table = predictions.table(one, PARTS, probabilities())
+        assert "source" not in table
+        assert predictions.rows_by_source(table, "report") == {}
 
 
 def test_missing_file(tmp_path):

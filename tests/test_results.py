@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -144,6 +145,40 @@ def test_verdict_is_computed(trained, network, relation):
     assert f"{(table['part'] == 'report').sum()} samples of the report part" in sentence
     assert f"a micro F1 of {network:.3f}{relation}" in sentence
     assert f"VGG16 reaches a macro F1 of {found['headline']['Macro F1']:.3f}" in sentence
+
+
+def test_sources_are_scored_alone_by_the_thresholds_of_all(opened):
+    # Enough for `MINIMUM_SAMPLES` of each source in the report part.
+    many = dataclasses.replace(
+        opened,
+        ids=tuple(f"sample-{row}" for row in range(480)),
+        label_sets=opened.label_sets * 4,
+        sources=("kaggle", "v18") * 240,
+    )
+    division = splits.stratified_split(many)
+    random = np.random.default_rng(3)
+    probability = {
+        name: (0.5 * many.multi_hot[rows] + 0.5 * random.random((len(rows), 28))).astype("f4")
+        for name, rows in division.evaluation_parts.items()
+    }
+    table = predictions.table(many, division.evaluation_parts, probability)
+    found = results_of(many, division, table)
+    by_source = results.by_source(found, table)
+    for source, odd in (("kaggle", 0), ("v18", 1)):
+        rows = division.parts["report"] % 2 == odd
+        scores = metrics.summary(
+            many.multi_hot[division.parts["report"][rows]],
+            probability["report"][rows],
+            np.array(found["thresholds"]),
+        )
+        assert by_source.counts.loc[source, "samples"] == rows.sum() == scores["samples"]
+        estimate = by_source.metrics.loc[(source, "VGG16", "micro_f1"), "estimate"]
+        assert estimate == pytest.approx(scores["micro_f1"])
+
+
+def test_one_source_has_no_results_of_its_own(trained):
+    found, table, _ = trained
+    assert results.by_source(found, table).counts.empty
 
 
 def test_check_passes_what_is_sound(trained):
