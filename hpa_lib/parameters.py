@@ -136,7 +136,7 @@ class TrainParameters(DataParameters):
         True, description="average held-out predictions over the eight flips and turns"
     )
     threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched", "expected_f1"] = Field(
-        "expected_f1", description="rule that sets each class's threshold; see hpa_lib.thresholds"
+        "matched", description="rule that sets each class's threshold; see hpa_lib.thresholds"
     )
     deterministic: bool = Field(True, description="the same bits in every run on one machine")
 
