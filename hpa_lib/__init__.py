@@ -6,7 +6,7 @@ down to facts:
 1. what a user starts: ``cli``, ``doctor``, ``execution``, ``notebook``
 2. how results look: ``reports`` and the ``report_…`` modules, ``plots``, ``gallery``
 3. protocols: ``training``, ``training_state``, ``results``, ``comparison``, ``evaluation``,
-   ``predictions``, ``runs``
+   ``source_evaluation``, ``wording``, ``predictions``, ``runs``
 4. the mathematics: ``models``, ``initialization``, ``batch_normalization``, ``optimizers``,
    ``schedules``, ``inference``, ``metrics``, ``study_metrics``, ``thresholds``, ``baselines``
 5. the data: ``dataset``, ``layouts``, ``label_tables``, ``image_files``, ``checks``,

@@ -15,10 +15,12 @@ from hpa_lib import (
     metrics,
     predictions,
     runs,
+    source_evaluation,
     study_metrics,
 )
 from hpa_lib.errors import HpaError
-from hpa_lib.evaluation import BootstrapResult, SourceResult
+from hpa_lib.evaluation import BootstrapResult
+from hpa_lib.source_evaluation import SourceResult
 
 STUDY_SAMPLES = 31072
 """Rows of the label table that the reference study used."""
@@ -138,14 +140,14 @@ def decisions(trained: list[TrainedRun], part: str = "report") -> dict[str, np.n
 
 
 def by_source(trained: list[TrainedRun], replicates: int, seed: int) -> SourceResult:
-    """Compare the networks in each source of the report part; see `evaluation.bootstrap_sources`.
+    """Compare the networks in each source of the report part; see `source_evaluation.bootstrap`.
 
     Each network's labels are those of `decisions`: its thresholds are the same in every source.
     """
     truth, _ = trained[0].arrays("report")
     rows = predictions.rows_by_source(trained[0].predictions, "report")
     given = _network_decisions(trained, "report")
-    return evaluation.bootstrap_sources(truth, given, rows, replicates, seed)
+    return source_evaluation.bootstrap(truth, given, rows, replicates, seed)
 
 
 def trivial_name(name: str) -> str:

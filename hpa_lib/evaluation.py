@@ -24,11 +24,6 @@ its difference between models is tested only from `MINIMUM_POSITIVES` on.
 Source of the weights: Rao and Wu, "Resampling inference with complex survey data", Journal of
 the American Statistical Association 83 (1988).
 
-Samples of several sources are also scored source by source, each resampled alone. Thresholds and
-networks stay the same; what differs is the images and how often each class occurs. Macro F1 then
-runs over the classes that have at least `MINIMUM_POSITIVES` positives in every source: averages
-over other classes in each source would differ even where the network is equally good in both.
-
 A bootstrap resample is a vector of weights over samples, and every metric here is a function of
 weighted sums. One matrix product gives these sums for many resamples at once.
 """
@@ -36,24 +31,16 @@ weighted sums. One matrix product gives these sums for many resamples at once.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hpa_lib import metrics
+from hpa_lib import metrics, wording
 from hpa_lib.errors import HpaError
 from hpa_lib.labels import CLASS_NAMES
 
 MINIMUM_POSITIVES = 5
-"""Positives that a class needs for its difference between models or sources to be tested."""
-
-MINIMUM_SAMPLES = 30
-"""Samples that a source needs for figures of its own.
-
-In random draws from Kaggle's label table with simulated predictions, the 95 % interval of micro
-F1 holds the true value about as often from 30 samples as it does from 100, and less often from 10.
-"""
+"""Positives that a class needs for its difference to be tested."""
 
 METRICS: tuple[str, ...] = (
     "macro_f1",
@@ -106,37 +93,6 @@ class BootstrapResult:
     replicates: int
     level: float
     seed: int
-
-
-@dataclass(frozen=True)
-class SourceResult:
-    """Scores in each source, with intervals; empty tables where sources aren't told apart.
-
-    A source with fewer than `MINIMUM_SAMPLES` samples is in `counts` only.
-
-    Attributes:
-        counts: Index source; columns samples and classes present.
-        classes: Names of the classes that macro F1 runs over.
-        metrics: Index (source, model, metric); columns estimate, low, high.
-        differences: Index (source, first, second, metric) for each pair of models; columns
-            estimate (first minus second), low, high, p_value (not corrected).
-        level: Confidence level of the intervals, between 0 and 1.
-    """
-
-    counts: pd.DataFrame
-    classes: tuple[str, ...]
-    metrics: pd.DataFrame
-    differences: pd.DataFrame
-    level: float
-
-    def values(self) -> dict[str, Any]:
-        """Everything as numbers and names, for ``metrics.json``."""
-        return {
-            "counts": self.counts.to_dict(orient="index"),
-            "macro_f1_classes": list(self.classes),
-            "metrics": nested(self.metrics),
-            "differences": nested(self.differences),
-        }
 
 
 def bootstrap_metrics(
@@ -231,67 +187,6 @@ def bootstrap_metrics(
     )
 
 
-def bootstrap_sources(
-    truth: np.ndarray,
-    predictions: Mapping[str, np.ndarray],
-    rows_by_source: Mapping[str, np.ndarray],
-    replicates: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-    class_names: Sequence[str] = CLASS_NAMES,
-) -> SourceResult:
-    """Score models in each source: macro F1 over shared classes, and micro F1 over all.
-
-    Args:
-        truth: See `bootstrap_metrics`.
-        predictions: See `bootstrap_metrics`.
-        rows_by_source: Row numbers by name of source; with fewer than two there is no result.
-        replicates: See `bootstrap_metrics`.
-        seed: See `bootstrap_metrics`; the same in each source.
-        level: See `bootstrap_metrics`.
-        class_names: See `bootstrap_metrics`.
-
-    Returns:
-        The metrics macro_f1 and micro_f1 of each source with at least `MINIMUM_SAMPLES` samples.
-        Shared classes have at least `MINIMUM_POSITIVES` positives in each of these sources;
-        without any, macro_f1 is left out.
-
-    Raises:
-        HpaError: As `bootstrap_metrics`.
-    """
-    rows_by_source = rows_by_source if len(rows_by_source) > 1 else {}
-    truth, names = np.asarray(truth), np.array(class_names)
-    positives = {source: truth[rows].sum(axis=0) for source, rows in rows_by_source.items()}
-    large = [name for name, rows in rows_by_source.items() if len(rows) >= MINIMUM_SAMPLES]
-    shared = np.full(len(names), bool(large))
-    for source in large:
-        shared &= positives[source] >= MINIMUM_POSITIVES
-    found = {}
-    for source in large:
-        for metric, chosen in (("macro_f1", shared), ("micro_f1", np.full(len(names), True))):
-            if chosen.any():
-                part = np.ix_(rows_by_source[source], np.flatnonzero(chosen))
-                given = {name: np.asarray(labels)[part] for name, labels in predictions.items()}
-                found[source, metric] = bootstrap_metrics(
-                    truth[part], given, replicates, seed, level, list(names[chosen])
-                )
-    return SourceResult(
-        counts=pd.DataFrame(
-            {
-                "samples": {source: len(rows) for source, rows in rows_by_source.items()},
-                "classes present": {
-                    source: int((counts > 0).sum()) for source, counts in positives.items()
-                },
-            },
-            dtype=int,
-        ).rename_axis("source"),
-        classes=tuple(names[shared].tolist()),
-        metrics=_joined({key: result.metrics for key, result in found.items()}),
-        differences=_joined({key: result.differences for key, result in found.items()}),
-        level=level,
-    )
-
-
 def strata(truth: np.ndarray) -> np.ndarray:
     """Number the stratum of each sample by the scheme of this module.
 
@@ -372,7 +267,7 @@ def estimate_sentence(result: BootstrapResult, model: str, metric: str) -> str:
     row = _rows(_rows(result.metrics, model, "model"), metric, "metric")
     return (
         f"{model} reaches a {metrics.READABLE_NAMES[metric]} of "
-        f"{_with_interval(row['estimate'], row['low'], row['high'], result.level)} "
+        f"{wording.with_interval(row['estimate'], row['low'], row['high'], result.level)} "
         f"on {result.samples:,} samples."
     )
 
@@ -387,7 +282,7 @@ def difference_sentence(result: BootstrapResult, first: str, second: str, metric
         HpaError: If the pair of models or the metric is unknown.
     """
     row = _rows(_pair(result.differences, first, second), metric, "metric")
-    return _difference_in_words(row, first, second, metrics.READABLE_NAMES[metric], result.level)
+    return wording.difference(row, first, second, metrics.READABLE_NAMES[metric], result.level)
 
 
 def class_difference_sentence(result: BootstrapResult, first: str, second: str) -> str:
@@ -401,18 +296,20 @@ def class_difference_sentence(result: BootstrapResult, first: str, second: str) 
     error_rate = 1 - result.level
     significant = tested.loc[tested["p_corrected"] < error_rate, "estimate"]
     sentences = [
-        f"F1 is compared in {_classes(len(tested))} of {len(table)}, those with at least "
+        f"F1 is compared in {wording.classes(len(tested))} of {len(table)}, those with at least "
         f"{MINIMUM_POSITIVES} positives (Holm correction, family-wise error rate "
-        f"{_percent(error_rate)})."
+        f"{wording.percent(error_rate)})."
     ]
     for name, gains in ((first, significant), (second, -significant)):
         gains = gains[gains > 0].sort_values(ascending=False)
         if len(gains):
-            listed = ", ".join(f"{label} by {_number(gain)}" for label, gain in gains.items())
-            sentences.append(f"{name} is better in {_classes(len(gains))}: {listed}.")
+            listed = ", ".join(
+                f"{label} by {wording.number(gain)}" for label, gain in gains.items()
+            )
+            sentences.append(f"{name} is better in {wording.classes(len(gains))}: {listed}.")
     undecided = len(tested) - len(significant)
     if undecided:
-        sentences.append(f"The data do not tell which is better in {_classes(undecided)}.")
+        sentences.append(f"The data do not tell which is better in {wording.classes(undecided)}.")
     needed = int(2 * len(tested) / error_rate + 1e-9)
     if result.replicates < needed:
         sentences.append(
@@ -424,63 +321,13 @@ def class_difference_sentence(result: BootstrapResult, first: str, second: str) 
         listed = ", ".join(f"{label} ({count})" for label, count in few.items())
         sentences.append(f"Too few positives to compare: {listed}.")
     if len(skipped) > len(few):
-        sentences.append(f"Without any positive: {_classes(len(skipped) - len(few))}.")
+        sentences.append(f"Without any positive: {wording.classes(len(skipped) - len(few))}.")
     return " ".join(sentences)
 
 
 def nested(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Rows by their index levels joined with a slash, as ``metrics.json`` holds them."""
     return {" / ".join(key): row for key, row in table.to_dict(orient="index").items()}
-
-
-def source_table(result: SourceResult) -> pd.DataFrame | None:
-    """One row a source, as a reader sees it: counts, then figures with intervals in brackets.
-
-    Returns:
-        Index source; columns samples and classes present, and one of text for each metric and
-        model, or pair of models. None where sources aren't told apart.
-    """
-    if result.counts.empty:
-        return None
-    table = result.counts.copy()
-    models = result.metrics.index.unique("model") if len(result.metrics) else []
-    figures = [(model, result.metrics.xs(model, level="model")) for model in models]
-    figures += [
-        (f"{first} − {second}", _pair(result.differences, first, second))
-        for first, second in combinations(models, 2)
-    ]
-    over = f"macro F1 over {_classes(len(result.classes))}"
-    shown = {"macro_f1": over} if result.classes else {}
-    for metric, name in (shown | {"micro_f1": "micro F1"}).items():
-        for owner, rows in figures:
-            heading = f"{name}, {owner}" if len(models) > 1 else name
-            texts = {
-                source: "{} ({} to {})".format(*_numbers(row["estimate"], row["low"], row["high"]))
-                for source, row in rows.xs(metric, level="metric").iterrows()
-            }
-            column = f"{heading} ({_percent(result.level)} interval)"
-            table[column] = [texts.get(source, "–") for source in table.index]
-    return table
-
-
-def source_sentences(result: SourceResult) -> list[str]:
-    """Say whether the sources differ for each model, and which model is better in each source.
-
-    Sources are said to differ where the intervals of the lowest and the highest macro F1 lie
-    apart, which is stricter than a test of the difference. F1 also depends on how often a class
-    occurs, and nothing is corrected for the number of sources.
-    """
-    if result.counts.empty:
-        return ["The predictions tell no sources apart."]
-    samples = result.counts["samples"]
-    few = samples[samples < MINIMUM_SAMPLES]
-    sentences = []
-    if len(few):
-        listed = ", ".join(f"“{source}” ({count})" for source, count in few.items())
-        sentences.append(f"Too few samples for figures (under {MINIMUM_SAMPLES}): {listed}.")
-    if len(few) < len(samples):
-        sentences += _macro_f1_of_sources(result)
-    return sentences
 
 
 class _Scorer:
@@ -587,90 +434,3 @@ def _rows(table: pd.DataFrame, key: str, what: str) -> pd.DataFrame | pd.Series:
     if key not in known:
         raise HpaError(f"The result has no {what} {key!r}.", f"Choose one of {', '.join(known)}.")
     return table.loc[key]
-
-
-def _difference_in_words(row: pd.Series, first: str, second: str, name: str, level: float) -> str:
-    estimate, low, high = row["estimate"], row["low"], row["high"]
-    if low == estimate == high == 0:
-        return f"{first} and {second} have the same {name} in every resample."
-    if high < 0:
-        first, second, estimate, low, high = second, first, -estimate, -high, -low
-    interval = _with_interval(estimate, low, high, level)
-    if low > 0:
-        return f"{first} is better than {second} in {name} by {interval}."
-    return f"The data do not tell which is better in {name}: {first} minus {second} is {interval}."
-
-
-def _number(value: float, digits: int = 3) -> str:
-    return f"{value:z.{digits}f}".replace("-", "−")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.4g} %"
-
-
-def _joined(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
-    """Rows of one metric from each table, by source and metric, under the name of the source."""
-    if not tables:
-        return pd.DataFrame()
-    rows = [_of_metric(table, metric) for (_, metric), table in tables.items()]
-    return pd.concat(rows, keys=[source for source, _ in tables], names=["source"])
-
-
-def _of_metric(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    return table[table.index.get_level_values("metric") == metric]
-
-
-def _macro_f1_of_sources(result: SourceResult) -> list[str]:
-    every = f"at least {MINIMUM_POSITIVES} positives in every source with figures"
-    if not result.classes:
-        return [f"No class has {every}, so macro F1 can't be compared between them."]
-    sentences = [f"Macro F1 is over the {_classes(len(result.classes))} with {every}."]
-    for model, rows in _of_metric(result.metrics, "macro_f1").groupby(level="model", sort=False):
-        ordered = rows.droplevel(["model", "metric"]).sort_values("estimate", kind="stable")
-        if len(ordered) > 1:
-            sentences.append(_extremes(model, ordered, result.level))
-    sentences += [
-        f"In “{source}”: {_difference_in_words(row, first, second, 'macro F1', result.level)}"
-        for (source, first, second, _), row in _of_metric(result.differences, "macro_f1").iterrows()
-    ]
-    return sentences
-
-
-def _extremes(model: str, ordered: pd.DataFrame, level: float) -> str:
-    """Say whether the sources with the lowest and the highest macro F1 differ.
-
-    Args:
-        model: Name of the model.
-        ordered: Index source; columns estimate, low, high; from the lowest estimate up.
-        level: Confidence level of the intervals.
-    """
-    lowest, highest = ordered.iloc[0], ordered.iloc[-1]
-    if lowest["estimate"] == highest["estimate"]:
-        value = _number(lowest["estimate"])
-        return f"{model} has the same macro F1 of {value} in every source with figures."
-    places = [f"“{row.name}” with {_with_interval(*row, level)}" for row in (lowest, highest)]
-    overlap = lowest["high"] >= highest["low"]
-    return f"{model} is lowest in {places[0]} and highest in {places[1]}; " + (
-        "the intervals overlap, so these samples do not show that the sources differ."
-        if overlap
-        else "the intervals do not overlap, so more than the draw of samples sets them apart: "
-        "the images, or how often each class occurs."
-    )
-
-
-def _classes(count: int) -> str:
-    return "1 class" if count == 1 else f"{count} classes"
-
-
-def _numbers(*values: float) -> list[str]:
-    """Numbers with three decimals, or up to six where one that is not 0 would look like 0."""
-    digits = 3
-    while digits < 6 and any(value and not round(value, digits) for value in values):
-        digits += 1
-    return [_number(value, digits) for value in values]
-
-
-def _with_interval(estimate: float, low: float, high: float, level: float) -> str:
-    estimate, low, high = _numbers(estimate, low, high)
-    return f"{estimate} ({_percent(level)} interval {low} to {high})"

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpa_lib import baselines, evaluation, metrics, predictions, thresholds
+from hpa_lib import baselines, metrics, predictions, source_evaluation, thresholds
 from hpa_lib.dataset import Dataset
-from hpa_lib.evaluation import SourceResult
+from hpa_lib.source_evaluation import SourceResult
 from hpa_lib.splits import Split
 
 HEADLINE: dict[str, str] = {
@@ -107,7 +107,7 @@ def by_source(results: dict[str, Any], table: pd.DataFrame) -> SourceResult:
     truth, probability = predictions.arrays(table, "report")
     given = metrics.decide(probability, np.array(results["thresholds"]))
     rows = predictions.rows_by_source(table, "report")
-    return evaluation.bootstrap_sources(truth, {results["backbone"]: given}, rows)
+    return source_evaluation.bootstrap(truth, {results["backbone"]: given}, rows)
 
 
 def score_table(results: dict[str, Any]) -> pd.DataFrame:
