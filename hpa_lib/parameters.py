@@ -138,7 +138,7 @@ class TrainParameters(DataParameters):
     threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched", "expected_f1"] = Field(
         "matched", description="rule that sets each class's threshold; see hpa_lib.thresholds"
     )
-    deterministic: bool = Field(True, description="ask for the same bits in every run on one machine")
+    deterministic: bool = Field(True, description="the same bits in every run on one machine")
 
 
 class VggParameters(TrainParameters):

@@ -251,15 +251,33 @@ class Trainer:
             log.info("The training goes on after epoch %d.", len(self._rows))
             training_state.load(self._state, self._model, optimizer=done > 0)
             self._interrupted = False
-        self._model.fit(
-            self._feed.dataset(first_epoch=len(self._rows)),
-            initial_epoch=done,
-            epochs=stage.epochs,
-            steps_per_epoch=self._feed.steps_per_epoch,
-            shuffle=False,
-            callbacks=[_Course(self, stage, self._feed.steps_per_epoch)],
-            verbose=0,
-        )
+        self._train(stage, done)
+
+    def _train(self, stage: Stage, done: int) -> None:
+        """Train the epochs of a stage after those that are done.
+
+        Keras' own loop takes batches out of the dataset inside of the graph. That step goes on
+        in the dataset's thread beside TensorFlow's own, and gradients meet in changing order.
+        """
+        steps = self._feed.steps_per_epoch
+        rates = schedules.learning_rates(
+            stage.learning_rate,
+            stage.epochs * steps,
+            stage.schedule,
+            round(stage.warmup_epochs * steps),
+        ).reshape(stage.epochs, steps)
+        model, batches = self._model, iter(self._feed.dataset(first_epoch=len(self._rows)))
+        model.make_train_function()
+        started = time.monotonic()
+        for epoch in range(done, stage.epochs):
+            model.reset_metrics()
+            for rate in rates[epoch]:
+                model.optimizer.learning_rate = rate
+                averages = model.train_function(iter([next(batches)]))
+            trained = {"learning_rate": float(rates[epoch, -1])}
+            trained |= {name: float(averages[name]) for name in _TRAINED}
+            seconds = (time.monotonic() - started) / (epoch + 1 - done)
+            self._end_epoch(stage, trained, seconds)
 
     def restore(self, which: str) -> int:
         """Give the network the weights to evaluate.
@@ -279,7 +297,7 @@ class Trainer:
         self._weights.load_weights(self._folder / BEST_WEIGHTS)
         return 1 + int(self.history["val_loss"].argmin())
 
-    def end_epoch(self, stage: Stage, trained: dict[str, float], seconds: float) -> None:
+    def _end_epoch(self, stage: Stage, trained: dict[str, float], seconds: float) -> None:
         """Validate, record and report the epoch that has just been trained; keep the best.
 
         Args:
@@ -344,37 +362,6 @@ class Trainer:
             "val_micro_f1": float(micro["micro_f1"]),
             "val_macro_f1": float(macro["macro_f1"]),
         }
-
-
-class _Course(keras.callbacks.Callback):
-    """Sets the learning rate of each step, and hands each finished epoch to the trainer."""
-
-    def __init__(self, trainer: Trainer, stage: Stage, steps_per_epoch: int) -> None:
-        super().__init__()
-        self._trainer = trainer
-        self._stage = stage
-        self._rates = schedules.learning_rates(
-            stage.learning_rate,
-            stage.epochs * steps_per_epoch,
-            stage.schedule,
-            round(stage.warmup_epochs * steps_per_epoch),
-        ).reshape(stage.epochs, steps_per_epoch)
-        self._epoch = 0
-        self._finished = 0
-        self._started = time.monotonic()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._epoch = epoch
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.model.optimizer.learning_rate = self._rates[self._epoch, batch]
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        trained = {name: float((logs or {})[name]) for name in _TRAINED}
-        trained = {"learning_rate": float(self._rates[epoch, -1]), **trained}
-        self._finished += 1
-        seconds = (time.monotonic() - self._started) / self._finished
-        self._trainer.end_epoch(self._stage, trained, seconds)
 
 
 _TRAINED = ("loss", "binary_accuracy", "batch_averaged_f1")

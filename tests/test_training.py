@@ -35,8 +35,8 @@ def toy_backbone(*, weights, include_top, input_shape, name):
 class RecordingTrainer(training.Trainer):
     """Keeps the network's weights after each epoch."""
 
-    def end_epoch(self, *arguments):
-        super().end_epoch(*arguments)
+    def _end_epoch(self, *arguments):
+        super()._end_epoch(*arguments)
         self.recorded = [*getattr(self, "recorded", []), self._model.get_weights()]
 
 
@@ -377,14 +377,14 @@ except HpaError as error:
 
 def stop_after(made, epochs):
     """Let a trainer end as if it were interrupted after so many epochs."""
-    whole = made.end_epoch
+    whole = made._end_epoch
 
-    def end_epoch(*arguments):
+    def _end_epoch(*arguments):
         whole(*arguments)
         if len(made.history) == epochs:
             raise KeyboardInterrupt
 
-    made.end_epoch = end_epoch
+    made._end_epoch = _end_epoch
 
 
 def train(made, stages):

@@ -37,8 +37,8 @@ class Images:
 
 
 class SlowTrainer(training.Trainer):
-    def end_epoch(self, *arguments):
-        super().end_epoch(*arguments)
+    def _end_epoch(self, *arguments):
+        super()._end_epoch(*arguments)
         time.sleep(pause)
 
 
