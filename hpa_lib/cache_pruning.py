@@ -1,7 +1,7 @@
 """Find and remove decoded caches, and kept near-duplicates, that the present code doesn't use.
 
 Their names end in a digest of the code that made them; see `cache.cache_folder` and
-`near_duplicates.find`. What has such a name and another digest is never opened again.
+`near_duplicates.kept_pairs`. What has such a name and another digest is never opened again.
 """
 
 import re
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from hpa_lib import cache, files, near_duplicates, paths
+from hpa_lib import cache, near_duplicates, paths
 from hpa_lib.dataset import Dataset
 
 _NAME = re.compile(
-    r"(?P<cache>(?P<fingerprint>[0-9a-f]{16})-(?P<composition>\w+)-(?P<interpolation>\w+)"
-    r"-(?P<size>\d+)-[0-9a-f]{8})(-near-duplicates-(?P<pairs>[0-9a-f]{8})\.json)?"
+    r"(?P<fingerprint>[0-9a-f]{16})-(?P<composition>\w+)-(?P<interpolation>\w+)"
+    r"-(?P<size>\d+)-[0-9a-f]{8}(?P<pairs>-near-duplicates-[0-9a-f]{8}\.json)?"
 )
 _CONTENT = {"images.npy", "digests.bin"}
 
@@ -77,8 +77,9 @@ def remove(entries: Iterable[Outdated]) -> tuple[list[Outdated], list[Outdated]]
 def _is_present(match: re.Match[str]) -> bool:
     """Whether the present code gives the same name to the same images."""
     same = Dataset("", Path(), (), (), match["fingerprint"])
+    if match["pairs"]:
+        return near_duplicates.kept_pairs(same).name == match.string
     folder = cache.cache_folder(
         same, int(match["size"]), match["composition"], match["interpolation"]
     )
-    pairs = files.digest_file(Path(near_duplicates.__file__))[:8]
-    return folder.name == match["cache"] and match["pairs"] in (None, pairs)
+    return folder.name == match.string

@@ -105,9 +105,7 @@ def find(dataset: Dataset) -> NearDuplicates:
     Raises:
         HpaError: If an image can't be decoded, or the data folder can't be written.
     """
-    pictures = cache.cache_folder(dataset, PICTURE_SIZE, "rgby").name
-    code = files.digest_file(Path(__file__))
-    path = paths.data_folder() / "cache" / f"{pictures}-near-duplicates-{code[:8]}.json"
+    path = kept_pairs(dataset)
     if path.is_file():
         kept = files.read_json(path)
         rows = np.array(kept["rows"], dtype=np.int64).reshape(-1, 2)
@@ -117,6 +115,13 @@ def find(dataset: Dataset) -> NearDuplicates:
     with paths.writing_data():
         files.write_json(path, kept)
     return found
+
+
+def kept_pairs(dataset: Dataset) -> Path:
+    """Where `find` keeps the pairs of a dataset."""
+    pictures = cache.cache_folder(dataset, PICTURE_SIZE, "rgby")
+    code = files.digest_file(Path(__file__))
+    return pictures.with_name(f"{pictures.name}-near-duplicates-{code[:8]}.json")
 
 
 def open_pictures(dataset: Dataset, *, verify: bool = False) -> np.ndarray:

@@ -131,7 +131,7 @@ def per_class_thresholds(truth: np.ndarray, probability: np.ndarray) -> np.ndarr
     """
     truth, probability = metrics.checked_scores(truth, probability)
     descending, f1 = _f1_by_accepted(truth, probability)
-    accepted = np.where(_ends_of_ties(descending), f1, -1.0).argmax(axis=0) + 1
+    accepted = _best_count(descending, f1)
     return np.where(
         truth.any(axis=0), _halfway(descending, accepted), global_threshold(truth, probability)
     )
@@ -199,20 +199,25 @@ def expected_f1_thresholds(probability: np.ndarray) -> np.ndarray:
     measure" (2014).
     """
     _, probability = metrics.checked_scores(np.zeros(np.shape(probability), int), probability)
-    descending = -np.sort(-probability, axis=0)
-    total = descending.sum(axis=0)
-    f1 = 2 * np.cumsum(descending, axis=0) / (np.arange(1, len(descending) + 1)[:, None] + total)
-    accepted = np.where(_ends_of_ties(descending), f1, -1.0).argmax(axis=0) + 1
-    return _halfway(descending, np.where(total > 0, accepted, 0))
+    descending, f1 = _f1_by_accepted(probability, probability)
+    return _halfway(descending, np.where(probability.any(axis=0), _best_count(descending, f1), 0))
 
 
 def _f1_by_accepted(truth: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of each class in descending order, and F1 with the rows so far accepted."""
+    """Probabilities of each class in descending order, and F1 with the rows so far accepted.
+
+    Probabilities in place of the truth give the F1 that they lead to expect.
+    """
     order = np.argsort(-probability, axis=0, kind="stable")
     true_positives = np.cumsum(np.take_along_axis(truth, order, axis=0), axis=0)
     accepted = np.arange(1, len(truth) + 1)[:, None]
     f1 = 2 * true_positives / (accepted + truth.sum(axis=0))
     return np.take_along_axis(probability, order, axis=0), f1
+
+
+def _best_count(descending: np.ndarray, f1: np.ndarray) -> np.ndarray:
+    """The number of accepted rows, at the end of a tie, with the highest F1 of each class."""
+    return np.where(_ends_of_ties(descending), f1, -1.0).argmax(axis=0) + 1
 
 
 def _ends_of_ties(descending: np.ndarray) -> np.ndarray:

@@ -247,11 +247,15 @@ class Trainer:
             compile_network(self._model, stage)
             if self._reestimation_batches:
                 self._reestimator = Reestimator(self._model)
+        self._take_up(optimizer=done > 0)
+        self._train(stage, done)
+
+    def _take_up(self, *, optimizer: bool) -> None:
+        """Load the state of an interrupted training, once."""
         if self._interrupted:
             log.info("The training goes on after epoch %d.", len(self._rows))
-            training_state.load(self._state, self._model, optimizer=done > 0)
+            training_state.load(self._state, self._model, optimizer=optimizer)
             self._interrupted = False
-        self._train(stage, done)
 
     def _train(self, stage: Stage, done: int) -> None:
         """Train the epochs of a stage after those that are done.
@@ -289,9 +293,7 @@ class Trainer:
         Returns:
             The epoch (from 1) that the weights come from.
         """
-        if self._interrupted:  # after the last epoch: no stage was left to take up the state
-            training_state.load(self._state, self._model, optimizer=False)
-            self._interrupted = False
+        self._take_up(optimizer=False)  # interrupted after the last epoch, no stage has done it
         if which == "last":
             return len(self._rows)
         self._weights.load_weights(self._folder / BEST_WEIGHTS)

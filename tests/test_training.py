@@ -1,6 +1,7 @@
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 
 import h5py
 import keras
@@ -98,7 +99,8 @@ def test_the_network_is_traced_once_for_training_and_once_for_validation(trainer
     traced, call = [], layer.call
     monkeypatch.setattr(layer, "call", lambda images: traced.append(images) or call(images))
     trainer.run(SECOND)
-    trainer.run(SECOND)
+    trainer.run(replace(SECOND, name="stage 3"))
+    assert len(trainer.history) == 2 * SECOND.epochs
     assert len(traced) == 2
 
 
