@@ -279,7 +279,8 @@ def _obstacle(run: TrainedRun) -> str | None:
     different = [
         name
         for name, value in expected.items()
-        if name not in ("preset", "data", "seed", "deterministic") and values.get(name) != value
+        if name not in ("preset", "data", "seed", "deterministic", "cpu_threads")
+        and values.get(name) != value
     ]
     if different:
         return f"no: other protocol ({', '.join(different)})"

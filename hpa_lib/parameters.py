@@ -104,7 +104,7 @@ class TrainParameters(DataParameters):
     augmentation: Literal["study", "none"] = Field(
         "study", description="study: one flip or quarter turn an image; none: no change"
     )
-    stage1_epochs: int = Field(8, ge=0, description="epochs of stage 1")
+    stage1_epochs: int = Field(9, ge=0, description="epochs of stage 1")
     stage1_learning_rate: float = Field(
         3.0e-4, gt=0, le=1, description="highest learning rate of Adam in stage 1"
     )
@@ -136,9 +136,12 @@ class TrainParameters(DataParameters):
         True, description="average held-out predictions over the eight flips and turns"
     )
     threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched", "expected_f1"] = Field(
-        "matched", description="rule that sets each class's threshold; see hpa_lib.thresholds"
+        "expected_f1", description="rule that sets each class's threshold; see hpa_lib.thresholds"
     )
-    deterministic: bool = Field(True, description="the same bits in every run on one machine")
+    deterministic: bool = Field(True, description="the same bits in every run with as many threads")
+    cpu_threads: int = Field(
+        1, ge=0, le=1024, description="CPU threads of each TensorFlow operation; 0: one a core"
+    )
 
 
 class VggParameters(TrainParameters):

@@ -112,7 +112,7 @@ def test_expected_f1_is_weighed_against_the_sum_of_probabilities():
     # Sums: 2 and 0.5. First class: 1.8/3, 3.2/4, 3.6/5, 4/6: two are accepted.
     # Second class: 0.6/1.5, 0.8/2.5, …: one. Third class: nothing to expect.
     probability = np.array([[0.9, 0.3, 0], [0.7, 0.1, 0], [0.2, 0.05, 0], [0.2, 0.05, 0]])
-    chosen = thresholds.expected_f1_thresholds(probability)
+    chosen = thresholds.expected_f1_thresholds(probability, micro_share=0)
     assert chosen[:2] == pytest.approx([0.45, 0.2])
     assert not metrics.decide(probability, chosen)[:, 2].any()
 
@@ -121,7 +121,7 @@ def test_expected_f1_is_weighed_against_the_sum_of_probabilities():
 @given(tuning_samples())
 def test_expected_f1_accepts_what_lies_above_half_of_it(samples):
     _, probability = samples
-    chosen = thresholds.expected_f1_thresholds(probability)
+    chosen = thresholds.expected_f1_thresholds(probability, micro_share=0)
     for scores, threshold in zip(probability.T.astype(float), chosen, strict=True):
         if not scores.any():
             continue
@@ -129,6 +129,43 @@ def test_expected_f1_accepts_what_lies_above_half_of_it(samples):
         reached = 2 * scores[kept].sum() / (kept.sum() + scores.sum())
         assert (scores[kept] >= reached / 2 - 1e-9).all()
         assert (scores[~kept] <= reached / 2 + 1e-9).all()
+
+
+def expected_goal(probability, accepted, micro_share):
+    """Macro and micro F1 of the expected counts, written out."""
+    hits, total = np.where(accepted, probability, 0).sum(axis=0), probability.sum(axis=0)
+    denominator = accepted.sum(axis=0) + total
+    macro = np.divide(2 * hits, denominator, out=np.zeros(len(total)), where=denominator > 0).mean()
+    micro = 2 * hits.sum() / denominator.sum() if denominator.sum() else 0
+    return (1 - micro_share) * macro + micro_share * micro
+
+
+@settings(max_examples=40, deadline=None)
+@given(tuning_samples(), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_no_threshold_alone_promises_a_better_f1(samples, micro_share):
+    _, probability = samples
+    probability = probability.astype(float)
+    chosen = thresholds.expected_f1_thresholds(probability, micro_share)
+    accepted = metrics.decide(probability, chosen)
+    reached = expected_goal(probability, accepted, micro_share)
+    for column in range(probability.shape[1]):
+        for threshold in [*probability[:, column], 1.1]:
+            other = accepted.copy()
+            other[:, column] = probability[:, column] >= threshold
+            assert expected_goal(probability, other, micro_share) <= reached + 1e-9
+
+
+def test_a_share_of_micro_f1_gives_a_hard_class_less_often():
+    generator = np.random.default_rng(0)
+    easy, hard = generator.beta(0.2, 0.6, (500, 1)), generator.beta(2, 60, (500, 1))
+    given = [
+        metrics.decide(
+            np.hstack([easy, hard]),
+            thresholds.expected_f1_thresholds(np.hstack([easy, hard]), share),
+        ).sum(axis=0)
+        for share in (0, 0.1, 1)
+    ]
+    assert given[0][1] > given[1][1] > given[2][1]
 
 
 def test_all_accepted_when_every_label_is_positive():

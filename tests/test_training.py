@@ -353,20 +353,23 @@ def test_prepare_names_the_devices_and_seeds():
 
 @pytest.mark.parametrize(
     ("before", "wanted"),
-    [("", "runs 1 at a time"), ("training.tf.zeros(1)", "Restart the kernel")],
+    [("", "runs 1 at a time on 3 threads"), ("training.tf.zeros(1)", "Restart the kernel")],
     ids=["first", "after other work"],
 )
-def test_deterministic_training_runs_operations_one_after_another(before, wanted):
+def test_prepare_sets_the_threads_before_tensorflow_computes(before, wanted):
     """Two at a time, two InceptionResNetV2 runs of one seed part after a few steps."""
     script = f"""
 from hpa_lib import training
 from hpa_lib.errors import HpaError
 {before}
 try:
-    training.prepare(0, deterministic=True)
-    training.prepare(0, deterministic=True)  # the notebook's cell is run again
-    threads = training.tf.config.threading.get_inter_op_parallelism_threads()
-    print("runs", threads, "at a time")
+    training.prepare(0, deterministic=True, cpu_threads=3)
+    training.tf.zeros(1)
+    training.prepare(0, deterministic=True, cpu_threads=3)  # the notebook's cell is run again
+    threading = training.tf.config.threading
+    at_a_time = threading.get_inter_op_parallelism_threads()
+    threads = threading.get_intra_op_parallelism_threads()
+    print("runs", at_a_time, "at a time on", threads, "threads")
 except HpaError as error:
     print(error)
 """
