@@ -6,8 +6,9 @@ and seed takes some minutes on two cores.
 
     python benchmarks/quick_acceptance.py --seeds 3 4 5 --runs FOLDER
 
-The preset was chosen on runs with the seeds 0, 1 and 2; others are used here. Runs are kept in FOLDER, and those that were finished there with the same code and preset are not
-repeated. Without it they go into a temporary folder.
+The preset was chosen on runs with the seeds 0, 1 and 2; others are used here. Runs are kept in
+FOLDER, and those that were finished there with the same code and preset are not repeated. Without
+it they go into a temporary folder.
 """
 
 import argparse
