@@ -94,9 +94,15 @@ class Report:
         """Ids of samples with an error, in the order of the table."""
         return tuple(dict.fromkeys(f.sample for f in self.findings if f.level == "error"))
 
+    @property
+    def can_be_left_out(self) -> tuple[str, ...]:
+        """Those of `unusable` that ``leave_out`` can name: not an empty Id, or one with commas."""
+        return tuple(filter(label_tables.can_be_left_out, self.unusable))
+
     def as_json(self) -> dict[str, Any]:
-        """The report as a value that JSON can express."""
-        return asdict(self) | {"unusable": self.unusable}
+        """The report as a value that JSON can express, with the properties."""
+        names = {"unusable": self.unusable, "can_be_left_out": self.can_be_left_out}
+        return asdict(self) | names
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HpaError as error:
         print(f"hpa: {error.problem}\n     {error.remedy}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(
+            f"hpa: {error}\n     Check that the path exists and may be written, and that its disk "
+            "isn't full.",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("hpa: interrupted; the same command takes the work up again.", file=sys.stderr)
         return 130
@@ -91,15 +98,14 @@ def _check(options: argparse.Namespace) -> int:
     report = checks.check(layouts.data_path(options.folder), leave_out)
     print(json.dumps(report.as_json(), indent=2) if options.json else checks.as_text(report))
     if report.unusable and not options.json:
-        named = [name for name in report.unusable if label_tables.can_be_left_out(name)]
         print()
-        if len(named) < len(report.unusable):
+        if report.can_be_left_out != report.unusable:
             print(
                 f"Mend the rows of {report.label_table} whose Id can't be named in --leave-out, "
                 "such as an empty one; the findings give their lines."
             )
-        if named:
-            names = ",".join(named)
+        if report.can_be_left_out:
+            names = ",".join(report.can_be_left_out)
             print(f"Mend these files or rows, or go on without them: --leave-out {names}")
             print("In notebooks and the pipeline this is the parameter leave_out.")
     return int(bool(report.findings))

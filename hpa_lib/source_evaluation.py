@@ -157,7 +157,7 @@ def sentences(result: SourceResult) -> list[str]:
     occurs, and nothing is corrected for the number of sources.
     """
     if result.counts.empty:
-        return ["The predictions tell no sources apart."]
+        return ["All samples are of one source."]
     samples = result.counts["samples"]
     few = samples[samples < MINIMUM_SAMPLES]
     sentences = []

@@ -52,6 +52,18 @@ class Stage:
     schedule: str = "constant"
     warmup_epochs: float = 0.0
 
+    def sentence(self) -> str:
+        """What the stage does, in words."""
+        if self.epochs == 0:
+            return f"There is no {self.name}: it has 0 epochs."
+        words = [f"{self.epochs} epochs with a learning rate of {self.learning_rate:.2g}"]
+        if self.warmup_epochs:
+            words.append(f" after a warm-up of {self.warmup_epochs:g}")
+        if self.schedule == "cosine":
+            words.append(", falling to 0 along a cosine")
+        words.append("; the backbone stays as it is." if self.freeze_backbone else ".")
+        return "".join(words)
+
 
 def stages(values: TrainParameters) -> list[Stage]:
     """The stages that a training notebook's parameters describe, in their order."""

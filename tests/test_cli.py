@@ -83,6 +83,9 @@ def test_check_tells_which_rows_cannot_be_left_out(capsys, tiny_dataset, others)
     assert "Mend the rows of train.csv whose Id can't be named in --leave-out" in output
     assert ("--leave-out sample-99\n" in output) == others
     assert ("go on without them" in output) == others
+    report = json.loads(hpa(capsys, "data", "check", "--json", tiny_dataset)[1])
+    assert report["can_be_left_out"] == (["sample-99"] if others else [])
+    assert report["unusable"] == ["", "a,b", *report["can_be_left_out"]]
 
 
 @pytest.mark.parametrize("mistake", ["folder", "table", "leave out"])
@@ -162,6 +165,15 @@ def test_data_folder_that_cannot_be_written(capsys, monkeypatch, tiny, tmp_path,
     problem, remedy = error.rstrip().split("\n")
     assert problem.startswith(f"hpa: The data folder {tmp_path / 'file' / 'data'} can't be written")
     assert "HPA_DATA" in remedy
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, error = hpa(capsys, "data", "gallery", tmp_path / "file" / "below")
+    problem, remedy = error.splitlines()
+    assert (status, problem[:5]) == (2, "hpa: ")
+    assert str(tmp_path / "file") in problem
+    assert "Check that the path" in remedy
 
 
 def test_synth_writes_a_dataset_that_check_accepts(capsys, tmp_path):

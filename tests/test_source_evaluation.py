@@ -151,7 +151,7 @@ def test_one_source_shows_nothing(rows):
     truth = random_truth(60, 0)
     result = source_evaluation.bootstrap(truth, {"m": truth}, rows, 100, class_names=NAMES)
     assert source_evaluation.table(result) is None
-    assert source_evaluation.sentences(result) == ["The predictions tell no sources apart."]
+    assert source_evaluation.sentences(result) == ["All samples are of one source."]
     assert not any(result.values().values())
 
 

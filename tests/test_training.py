@@ -343,6 +343,26 @@ def test_a_tuned_threshold_rule_needs_a_threshold_part(labelled):
     assert len(training.open_validation(None, opened, division, fixed).rows) == 80
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"stage1_epochs": 0}, "There is no stage 1: it has 0 epochs."),
+        (
+            {"stage1_epochs": 9, "warmup_epochs": 0.5},
+            "9 epochs with a learning rate of 0.0003 after a warm-up of 0.5, falling to 0 along a "
+            "cosine.",
+        ),
+        (
+            {"stage1_freeze": True, "learning_rate_schedule": "constant", "warmup_epochs": 0},
+            "9 epochs with a learning rate of 0.0003; the backbone stays as it is.",
+        ),
+    ],
+)
+def test_a_stage_says_what_it_does(given, wanted):
+    first, _ = training.stages(TrainParameters(**{"stage2_epochs": 1, **given}))
+    assert first.sentence() == wanted
+
+
 def test_prepare_names_the_devices_and_seeds():
     gpus = len(tf.config.list_physical_devices("GPU"))
     assert training.prepare(0, deterministic=False) == (f"{gpus} × GPU" if gpus else "CPU")
