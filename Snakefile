@@ -71,11 +71,12 @@ rule images:
     params:
         samples=CHECKED["1_explore"]["synthetic_samples"],
         size=CHECKED["1_explore"]["synthetic_size"],
+        micrometres=CHECKED["1_explore"]["synthetic_micrometres"],
         fingerprint=lambda _: fingerprint(),
     threads: workflow.cores
     run:
         if not DATA:
-            shell("hpa data embedded --samples {params.samples} --size {params.size}")
+            shell("hpa data embedded --samples {params.samples} --size {params.size} --micrometres {params.micrometres}")
 
 
 rule one_dataset_step:

@@ -69,7 +69,7 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
 
 def main() -> None:
     """Print milliseconds a sample of both sides, and the ratio of their rates."""
-    folder = os.environ.get("HPA_REAL_IMAGES") or embedded.write_embedded(60, 512)
+    folder = os.environ.get("HPA_REAL_IMAGES") or embedded.write_embedded(60, 512, 164)
     dataset = repeated(load(Path(folder)), SAMPLES)
     sides = {"OpenCV alone": lambda: decode_alone(dataset)}
     for values in INPUTS:

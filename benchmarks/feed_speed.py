@@ -62,7 +62,7 @@ def main() -> None:
     use_one_core()  # before TensorFlow counts the cores
     from hpa_lib import augment, cache, dataset, embedded, feed
 
-    folder = os.environ.get("HPA_REAL_IMAGES") or embedded.write_embedded(60, 512)
+    folder = os.environ.get("HPA_REAL_IMAGES") or embedded.write_embedded(60, 512, 164)
     opened = repeated(dataset.load(Path(folder)), SAMPLES)
     with tempfile.TemporaryDirectory() as data:
         os.environ["HPA_DATA"] = data

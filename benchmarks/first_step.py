@@ -19,6 +19,7 @@ def measure(variant: str) -> tuple[float, float, float]:
     """Wall and processor seconds of the first step, and wall seconds of the median later one."""
     from hpa_lib import models, training
     from hpa_lib.backend import keras, tf
+    from hpa_lib.parameters import TrainParameters
 
     def stock(model: keras.Model) -> None:
         model.compile(
@@ -35,7 +36,7 @@ def measure(variant: str) -> tuple[float, float, float]:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (BATCH, SIZE, SIZE, 3)).astype(np.float32)
     truth = (random.random((BATCH, 28)) < 0.05).astype(np.float32)
-    training.prepare(0, deterministic=True)  # before TensorFlow computes anything
+    training.prepare(TrainParameters(cpu_threads=0))  # before TensorFlow computes anything
     batches = tf.data.Dataset.from_tensors((images, truth)).repeat()
     model = models.build("InceptionResNetV2", SIZE)
     times = []

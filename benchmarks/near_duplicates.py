@@ -103,7 +103,7 @@ def hashes(images: list[np.ndarray], change: Change) -> np.ndarray:
 def recall() -> None:
     """Print how many changed samples are found, and the distances of unrelated ones."""
     folder = os.environ.get("HPA_REAL_IMAGES")
-    opened = dataset.load(Path(folder) if folder else embedded.write_embedded(SAMPLES, 256))
+    opened = dataset.load(Path(folder) if folder else embedded.write_embedded(SAMPLES, 256, 164))
     images = [opened.read_sample(row) for row in range(min(SAMPLES, len(opened)))]
     limit = near_duplicates.LARGEST_DISTANCE
     print(f"{len(images)} samples of {opened.name}; found: at most {limit} of 252 bits differ")

@@ -18,6 +18,7 @@ import numpy as np
 from hpa_lib import dataset, feed, inference, initialization, metrics, models, training
 from hpa_lib.batch_normalization import Reestimator
 from hpa_lib.dataset import Dataset
+from hpa_lib.parameters import TrainParameters
 
 SAMPLES, SIZE, TARGET = 32, 75, 0.98
 LEARNING_RATES = {"InceptionResNetV2": 1e-3, "VGG16": 1e-4}
@@ -27,7 +28,7 @@ MOST_STEPS = 400
 
 def overfit(backbone: str, opened: Dataset) -> tuple[int, float]:
     """Train until the target or `MOST_STEPS` is reached; return the steps and the micro F1."""
-    training.prepare(0, deterministic=True)
+    training.prepare(TrainParameters(cpu_threads=0))
     source = feed.CachedImages(opened, SIZE, "rgby")
     rows, truth = np.arange(SAMPLES), opened.multi_hot[:SAMPLES]
     images = source[rows]
@@ -61,7 +62,7 @@ def main() -> None:
         os.environ["HPA_DATA"] = temporary
         opened = dataset.load(Path(folder))
         print(f"{'network':<18} {'samples':>8} {'steps':>6} {'micro F1':>9} {'wanted':>7}")
-        for backbone in models.BACKBONES:
+        for backbone in LEARNING_RATES:
             steps, reached = overfit(backbone, opened)
             print(f"{backbone:<18} {SAMPLES:>8} {steps:>6} {reached:>9.3f} {TARGET:>7}")
 

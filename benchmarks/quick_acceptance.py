@@ -50,7 +50,7 @@ def rows(run: comparison.TrainedRun, seed: int) -> Iterator[dict[str, object]]:
     bootstrap = evaluation.bootstrap_metrics(truth, comparison.decisions([run]))
     for metric in results.TRIVIAL_METRICS:
         trivial = run.metrics["trivial"][metric]
-        pair = (run.backbone, comparison.trivial_name(trivial["name"]), metric)
+        pair = (run.label, comparison.trivial_name(trivial["name"]), metric)
         difference = bootstrap.differences.loc[pair]
         network, bar = (bootstrap.metrics.loc[(name, metric), "estimate"] for name in pair[:2])
         factor = FACTOR[run.backbone] if metric == "macro_f1" else 1.0
@@ -86,7 +86,7 @@ def main() -> None:
         found = [
             row
             for name, (_, seed, backbone) in zip(names, jobs, strict=True)
-            for row in rows(comparison.load(name, backbone), seed)
+            for row in rows(comparison.load(name, NOTEBOOKS[backbone]), seed)
         ]
     print(pd.DataFrame(found).to_string(index=False, float_format="{:.3f}".format))
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hpa_lib import feed, labels, models
+from hpa_lib import backbones, feed, labels, models
 from hpa_lib.backend import keras, tf
 
 LIMIT, SAMPLES, BATCH = 0.02, 512, 32
@@ -66,7 +66,7 @@ def seconds(
 def main() -> None:
     """Print milliseconds a step of both sides, and the overhead of the feed."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--network", default="small", choices=("small", *models.BACKBONES))
+    parser.add_argument("--network", default="small", choices=("small", *backbones.BACKBONES))
     parser.add_argument("--size", type=int, default=75, help="pixels a side (%(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="steps a round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="rounds (%(default)s)")

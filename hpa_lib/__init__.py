@@ -7,12 +7,14 @@ down to facts:
 2. how results look: ``reports`` and the ``report_…`` modules, ``plots``, ``gallery``
 3. protocols: ``training``, ``training_state``, ``results``, ``comparison``, ``evaluation``,
    ``source_evaluation``, ``wording``, ``predictions``, ``runs``
-4. the mathematics: ``models``, ``initialization``, ``batch_normalization``, ``optimizers``,
-   ``schedules``, ``inference``, ``metrics``, ``study_metrics``, ``thresholds``, ``baselines``
+4. the mathematics: ``models``, ``backbones``, ``initialization``, ``batch_normalization``,
+   ``losses``, ``optimizers``, ``schedules``, ``inference``, ``metrics``, ``study_metrics``,
+   ``thresholds``, ``baselines``
 5. the data: ``dataset``, ``layouts``, ``label_tables``, ``image_files``, ``checks``,
-   ``archives``, ``samples``, ``cache``, ``cache_pruning``, ``feed``, ``images``, ``resizing``,
-   ``augment``, ``batch_memory``, ``splits``, ``stratification``, ``near_duplicates``, ``fetch``,
-   ``downloads``, ``embedded``, ``synthetic`` and the ``synthetic_…`` modules
+   ``archives``, ``samples``, ``cache``, ``cache_pruning``, ``class_sampling``, ``feed``,
+   ``images``, ``resizing``, ``augment``, ``batch_memory``, ``splits``, ``stratification``,
+   ``near_duplicates``, ``fetch``, ``downloads``, ``embedded``, ``synthetic`` and the
+   ``synthetic_…`` modules
 6. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``, ``errors``,
    ``backend``, ``imgaug_shim``
 """

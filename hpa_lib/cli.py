@@ -66,6 +66,7 @@ def _synth(options: argparse.Namespace) -> int:
         options.samples,
         seed=options.seed,
         size=options.size,
+        micrometres=options.micrometres,
         balance=options.balance,
         variants=variants,
         workers=options.workers,
@@ -77,7 +78,7 @@ def _synth(options: argparse.Namespace) -> int:
 def _embedded(options: argparse.Namespace) -> int:
     from hpa_lib import embedded
 
-    print(embedded.write_embedded(options.samples, options.size))
+    print(embedded.write_embedded(options.samples, options.size, options.micrometres))
     return 0
 
 
@@ -237,6 +238,11 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--samples", type=int, default=1000, help="number of samples (%(default)s)")
     synth.add_argument("--seed", type=int, default=0, help="seed of all randomness (%(default)s)")
     synth.add_argument("--size", type=int, default=512, help="pixels a side (%(default)s)")
+    synth.add_argument(
+        "--micrometres", type=float, default=164.0,
+        help="height and width of what an image shows; less shows fewer, larger cells "
+        "(%(default)s, as on Kaggle)",
+    )  # fmt: skip
     synth.add_argument("--balance", action="store_true", help="make all classes equally frequent")
     synth.add_argument(
         "--test-samples", type=int, default=0,
@@ -263,6 +269,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     embedded.add_argument("--samples", type=int, default=1500, help="(%(default)s)")
     embedded.add_argument("--size", type=int, default=256, help="pixels a side (%(default)s)")
+    embedded.add_argument(
+        "--micrometres", type=float, default=90.0, help="shown by an image, a side (%(default)s)"
+    )
     embedded.set_defaults(action=_embedded)
 
     gallery = data_commands.add_parser(

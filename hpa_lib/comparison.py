@@ -1,6 +1,6 @@
 """Put finished training runs side by side, and refuse those that can't be compared."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hpa_lib import (
 )
 from hpa_lib.errors import HpaError
 from hpa_lib.evaluation import BootstrapResult
+from hpa_lib.parameters import CompareParameters
 from hpa_lib.source_evaluation import SourceResult
 
 STUDY_SAMPLES = 31072
@@ -48,6 +49,7 @@ class TrainedRun:
         metrics: Content of ``metrics.json``.
         history: One row an epoch; see `training.Trainer.history`.
         predictions: See `predictions.table`.
+        label: Name in figures and sentences: the backbone, and more where that isn't enough.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class TrainedRun:
     metrics: dict[str, Any]
     history: pd.DataFrame
     predictions: pd.DataFrame
+    label: str
 
     @property
     def backbone(self) -> str:
@@ -70,9 +73,9 @@ class TrainedRun:
         return predictions.arrays(self.predictions, part)
 
 
-def load(name_or_path: str, backbone: str) -> TrainedRun:
+def load(name_or_path: str, notebook: str) -> TrainedRun:
     """Read a finished training run; see `runs.find` for the arguments."""
-    folder = runs.find(name_or_path, backbone)
+    folder = runs.find(name_or_path, notebook)
     try:
         values = files.read_json(folder / runs.METRICS)
         history = pd.read_csv(folder / "history.csv")
@@ -81,7 +84,19 @@ def load(name_or_path: str, backbone: str) -> TrainedRun:
             f"{folder} isn't a training run ({error}).", "Name the folder of a training run."
         ) from error
     table = predictions.read(folder / "predictions.csv")
-    return TrainedRun(folder, runs.read_manifest(folder), values, history, table)
+    manifest = runs.read_manifest(folder)
+    return TrainedRun(folder, manifest, values, history, table, values["backbone"])
+
+
+def load_pair(values: CompareParameters) -> list[TrainedRun]:
+    """Read the two runs that a comparison's parameters name.
+
+    Runs of one backbone are told apart by the names of their folders.
+    """
+    pair = [load(values.run_a, "2_train_resnet"), load(values.run_b, "3_train_vgg")]
+    if pair[0].backbone == pair[1].backbone:
+        pair = [replace(run, label=f"{run.backbone} ({run.folder.name})") for run in pair]
+    return pair
 
 
 def require_comparable(first: TrainedRun, second: TrainedRun) -> None:
@@ -118,8 +133,8 @@ def parameter_differences(first: TrainedRun, second: TrainedRun) -> pd.DataFrame
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     return pd.DataFrame(
         {
-            first.backbone: [one.get(name, "–") for name in names],
-            second.backbone: [other.get(name, "–") for name in names],
+            first.label: [one.get(name, "–") for name in names],
+            second.label: [other.get(name, "–") for name in names],
         },
         index=pd.Index(names, name="parameter"),
     )
@@ -191,7 +206,7 @@ def results(
     trained: list[TrainedRun], bootstrap: BootstrapResult, sources: SourceResult
 ) -> dict[str, Any]:
     """Everything that a comparison writes to ``metrics.json``."""
-    pair = tuple(run.backbone for run in trained)
+    pair = tuple(run.label for run in trained)
     differences = bootstrap.differences.xs(pair, level=("first", "second"))
     return {
         "runs": list(names(trained)),
@@ -209,7 +224,7 @@ def results(
 
 def per_class_tables(trained: list[TrainedRun], part: str = "report") -> dict[str, pd.DataFrame]:
     """Per-class metrics of each run by its own thresholds; see `metrics.per_class`."""
-    return {run.backbone: metrics.per_class(*run.arrays(part), run.thresholds()) for run in trained}
+    return {run.label: metrics.per_class(*run.arrays(part), run.thresholds()) for run in trained}
 
 
 def shown_samples(trained: list[TrainedRun], threshold: float) -> pd.DataFrame:
@@ -227,7 +242,7 @@ def shown_samples(trained: list[TrainedRun], threshold: float) -> pd.DataFrame:
     for run in trained:
         _, probability = run.arrays("shown")
         given = labels.from_multi_hot(metrics.decide(probability, threshold))
-        columns[run.backbone] = [labels.class_names(indices) for indices in given]
+        columns[run.label] = [labels.class_names(indices) for indices in given]
     return pd.DataFrame(columns, index=pd.Index(chosen["Id"], name="Id"))
 
 
@@ -259,7 +274,7 @@ def beside_study(trained: list[TrainedRun]) -> pd.DataFrame:
 
 
 def _network_decisions(trained: list[TrainedRun], part: str) -> dict[str, np.ndarray]:
-    return {run.backbone: metrics.decide(run.arrays(part)[1], run.thresholds()) for run in trained}
+    return {run.label: metrics.decide(run.arrays(part)[1], run.thresholds()) for run in trained}
 
 
 def _interval_rows(table: pd.DataFrame, series: pd.Series) -> pd.DataFrame:
@@ -279,7 +294,7 @@ def _obstacle(run: TrainedRun) -> str | None:
     different = [
         name
         for name, value in expected.items()
-        if name not in ("preset", "data", "seed", "deterministic", "cpu_threads")
+        if name not in ("preset", "data", "seed", "deterministic", "cpu_threads", "vgg_cpu_threads")
         and values.get(name) != value
     ]
     if different:

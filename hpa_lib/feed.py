@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 
-from hpa_lib import augment, cache, images
+from hpa_lib import augment, cache, class_sampling, images
 from hpa_lib.backend import tf
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
@@ -106,6 +107,8 @@ class TrainingFeed:
         draws: ``"epochs"`` for shuffled passes without repetition, continued into a new pass
             where an epoch needs more samples than there are; ``"replacement"`` for independent
             draws as in the study.
+        sampling: One of `class_sampling.SAMPLINGS`. Unless it is uniform, an epoch draws each
+            row as often as its weight says, up to rounding.
         policy: One of `augment.POLICIES`.
         seed: Each epoch has its own random numbers, derived from the seed and its number, so
             that a resumed run repeats an uninterrupted one.
@@ -120,6 +123,7 @@ class TrainingFeed:
         batch_size: int,
         steps_per_epoch: int = 0,
         draws: str = "epochs",
+        sampling: str = "uniform",
         policy: str = "none",
         seed: int = 0,
     ) -> None:
@@ -129,6 +133,8 @@ class TrainingFeed:
         self.steps_per_epoch = steps_per_epoch or max(1, len(self.rows) // batch_size)
         self._labels = multi_hot.astype(np.float32)
         self._draws = draws
+        self._uniform = sampling == "uniform"
+        self._weights = class_sampling.row_weights(multi_hot[self.rows], sampling)
         self._policy = policy
         self._seed = seed
 
@@ -137,7 +143,10 @@ class TrainingFeed:
         count = self.steps_per_epoch * self.batch_size
         random = np.random.default_rng([self._seed, epoch])
         if self._draws == "replacement":
-            order = random.choice(self.rows, count)
+            shares = None if self._uniform else self._weights / len(self.rows)
+            order = random.choice(self.rows, count, p=shares)
+        elif not self._uniform:
+            order = self.rows[class_sampling.draw(self._weights, count, random)]
         else:
             passes = -(-count // len(self.rows))
             order = np.concatenate([random.permutation(self.rows) for _ in range(passes)])[:count]
@@ -149,6 +158,10 @@ class TrainingFeed:
         # Step 0 would repeat the random numbers of `epoch_rows`: missing numbers count as 0.
         seed = (self._seed, epoch, 1 + step)
         return augment.augment_batch(pictures, self._policy, seed), self._labels[rows]
+
+    def class_shares(self) -> pd.DataFrame:
+        """How often each class is drawn; see `class_sampling.table`."""
+        return class_sampling.table(self._labels[self.rows], self._weights)
 
     def preview(self, count: int) -> list[np.ndarray]:
         """The first images of the first epoch as pictures; see `images.input_to_display`."""
@@ -196,6 +209,7 @@ def training_feed(
         batch_size=values.batch_size,
         steps_per_epoch=values.steps_per_epoch,
         draws=values.draws,
+        sampling=values.sampling,
         policy=values.augmentation,
         seed=values.seed,
     )

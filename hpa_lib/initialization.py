@@ -8,16 +8,17 @@ it does to real images prevents that: the network starts as if it had batch norm
 
 import numpy as np
 
+from hpa_lib.backbones import BACKBONE_LAYER
 from hpa_lib.backend import keras, tf
 from hpa_lib.dataset import Dataset
 from hpa_lib.feed import ImageSource
-from hpa_lib.models import BACKBONE_LAYER
 from hpa_lib.parameters import TrainParameters
 from hpa_lib.splits import Split
 
 _IMAGES = 64
 _SMALLEST_DEVIATION = 1e-6
 _LAST_SCALE = 0.1
+_NORMALIZATION = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
 
 
 def initialize(
@@ -42,8 +43,8 @@ def fit_to_data(model: keras.Model, images: np.ndarray, frequency: np.ndarray) -
 
     Each convolution or dense layer gets orthonormal weights, and then a scale and a bias for
     each output channel, such that the channel has mean 0 and variance 1 over the images before
-    its activation. Backbones with batch normalization are left as they are, since that layer
-    does the same in every step. The last layer's bias is set to the log odds of the class
+    its activation. Backbones with layers of normalization are left as they are, since these do
+    the same in every step. The last layer's bias is set to the log odds of the class
     frequencies and its weights are kept small, so that training starts near the best constant
     prediction.
 
@@ -60,7 +61,7 @@ def fit_to_data(model: keras.Model, images: np.ndarray, frequency: np.ndarray) -
     for layer in model.layers[1:]:
         if layer.name != BACKBONE_LAYER:
             signal = _fit_layer(layer, signal)
-        elif any(isinstance(part, keras.layers.BatchNormalization) for part in layer.layers):
+        elif any(isinstance(part, _NORMALIZATION) for part in layer._flatten_layers()):
             signal = layer(signal, training=True)
         else:
             for part in layer.layers[1:]:

@@ -1,36 +1,34 @@
-"""The reference study's network on a choice of backbones.
+"""The reference study's network, on a choice of backbones and with a choice of heads.
 
-    image 0–255 → divide by 255 (→ square root) → batch normalization → backbone without top
-    → 1×1 convolution, 128, ReLU → flatten → dropout ½ → dense 512, ReLU → dropout ½
-    → dense 28, sigmoid
+    image 0–255 → divide by 255 (→ square root) → input scaling → backbone without top
+    → head → dense 28, sigmoid
 
-The study's text speaks of a 3×3 convolution; its parameter counts prove 1×1. The square root is
-ours and can be left out.
+The study's input scaling is batch normalization, and its head
+
+    1×1 convolution, 128, ReLU → flatten → dropout ½ → dense 512, ReLU → dropout ½
+
+Its text speaks of a 3×3 convolution; its parameter counts prove 1×1. The other heads pool each
+feature over the image in place of the convolution and the flattening. The square root is ours
+and can be left out.
 """
-
-import warnings
-from collections.abc import Callable
-from pathlib import Path
-from zipfile import BadZipFile
 
 import pandas as pd
 
-from hpa_lib import labels, paths
+from hpa_lib import backbones, labels
+from hpa_lib.backbones import BACKBONE_LAYER
 from hpa_lib.backend import keras
 from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters
 
-BACKBONES: dict[str, Callable[..., keras.Model]] = {
-    "InceptionResNetV2": keras.applications.InceptionResNetV2,
-    "VGG16": keras.applications.VGG16,
-}
-"""Backbones by name."""
-
-BACKBONE_LAYER = "backbone"
-
-
 INTENSITIES: tuple[str, ...] = ("linear", "square_root")
 """How the network sees pixel values."""
+
+INPUT_SCALINGS: tuple[str, ...] = ("study", "backbone")
+"""``study``: batch normalization of values from 0 to 1; ``backbone``: as its ImageNet weights
+expect, see `backbones.scale_input`."""
+
+HEADS: tuple[str, ...] = ("study", "average", "average_max", "generalized_mean")
+"""What lies between the backbone and the probabilities."""
 
 
 @keras.saving.register_keras_serializable("hpa_lib")
@@ -48,6 +46,45 @@ class SquareRoot(keras.layers.Layer):
         return keras.ops.sqrt(inputs)
 
 
+@keras.saving.register_keras_serializable("hpa_lib")
+class AverageAndMaximum(keras.layers.Layer):
+    """Pools each feature to its average and its maximum over the image, one after the other."""
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Shape (samples, height, width, features) becomes (samples, 2 · features)."""
+        ops = keras.ops
+        return ops.concatenate([ops.mean(inputs, (1, 2)), ops.max(inputs, (1, 2))], axis=-1)
+
+
+@keras.saving.register_keras_serializable("hpa_lib")
+class GeneralizedMean(keras.layers.Layer):
+    """Pools each feature x to (mean of x^p)^(1/p) over the image; p is learned, and starts at 3.
+
+    1 would be the average; the larger p, the nearer to the maximum. Negative features count as 0.
+
+    Source: Radenović, Tolias and Chum, "Fine-tuning CNN image retrieval with no human annotation"
+    (2018), section 3.2.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the exponent."""
+        self.exponent = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(3.0), name="exponent"
+        )
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Shape (samples, height, width, features) becomes (samples, features), float32.
+
+        Powers are taken of shares of the maximum, which don't overflow.
+        """
+        ops = keras.ops
+        exponent = ops.cast(self.exponent, "float32")
+        values = ops.maximum(ops.cast(inputs, "float32"), 1e-6)
+        largest = ops.max(values, (1, 2), keepdims=True)
+        mean = ops.mean((values / largest) ** exponent, (1, 2))
+        return ops.reshape(largest, ops.shape(mean)) * mean ** (1 / exponent)
+
+
 def build(
     backbone: str,
     image_size: int,
@@ -55,52 +92,70 @@ def build(
     weights: str = "none",
     dropout: float = 0.5,
     intensity: str = "linear",
+    input_scaling: str = "study",
+    head: str = "study",
 ) -> keras.Model:
-    """Build the study's network.
+    """Build a network.
 
     Args:
-        backbone: A key of `BACKBONES`.
+        backbone: A key of `backbones.BACKBONES`.
         image_size: Height and width of the input in pixels, at least 75.
-        channels: Channels of the input; ImageNet weights need 3.
+        channels: Channels of the input.
         weights: ``"imagenet"``, ``"none"`` for random initial weights, or the path of a file
-            with weights of the backbone without top.
+            with weights of the backbone without top. Weights for three channels are extended to
+            four, see `backbones.build`.
         dropout: Share of the features that each of the two dropout layers leaves out in
             training, from 0 to below 1; the study's is one half.
         intensity: One of `INTENSITIES`: ``"linear"`` as in the study, or ``"square_root"``; see
             `SquareRoot`.
+        input_scaling: One of `INPUT_SCALINGS`.
+        head: One of `HEADS`.
 
     Returns:
         A model that maps images of shape (samples, image_size, image_size, channels), values
         0–255, to probabilities of shape (samples, 28).
 
     Raises:
-        HpaError: If backbone or intensity is unknown, or the weights can't be had or don't fit.
+        HpaError: If a name is unknown, or the weights can't be had or don't fit.
     """
-    if intensity not in INTENSITIES:
-        raise HpaError(f"Intensity {intensity!r} is unknown.", f"Try {', '.join(INTENSITIES)}.")
-    if backbone not in BACKBONES:
-        raise HpaError(f"Backbone {backbone!r} is unknown.", f"There are: {', '.join(BACKBONES)}.")
+    for name, value, known in (
+        ("Intensity", intensity, INTENSITIES),
+        ("Input scaling", input_scaling, INPUT_SCALINGS),
+        ("Head", head, HEADS),
+        ("Backbone", backbone, tuple(backbones.BACKBONES)),
+    ):
+        if value not in known:
+            raise HpaError(f"{name} {value!r} is unknown.", f"There are: {', '.join(known)}.")
     inputs = keras.Input((image_size, image_size, channels), name="image")
     scaled = keras.layers.Rescaling(1 / 255, name="scale_to_unit")(inputs)
     if intensity == "square_root":
         scaled = SquareRoot(name="square_root")(scaled)
-    normalized = keras.layers.BatchNormalization(name="input_normalization")(scaled)
-    features = _backbone(backbone, (image_size, image_size, channels), weights)(normalized)
-    reduced = keras.layers.Conv2D(128, 1, activation="relu", name="reduce_channels")(features)
-    flat = keras.layers.Flatten(name="flatten")(reduced)
-    hidden = keras.layers.Dropout(dropout, name="dropout_features")(flat)
+    if input_scaling == "study":
+        scaled = keras.layers.BatchNormalization(name="input_normalization")(scaled)
+    else:
+        scaled = backbones.scale_input(backbone, scaled)
+    shape = (image_size, image_size, channels)
+    features = _flat(head, backbones.build(backbone, shape, weights)(scaled))
+    hidden = keras.layers.Dropout(dropout, name="dropout_features")(features)
     hidden = keras.layers.Dense(512, activation="relu", name="hidden")(hidden)
     hidden = keras.layers.Dropout(dropout, name="dropout_hidden")(hidden)
     outputs = keras.layers.Dense(
         labels.CLASS_COUNT, activation="sigmoid", dtype="float32", name="probabilities"
     )(hidden)
-    return keras.Model(inputs, outputs, name=f"study_{backbone.lower()}")
+    return keras.Model(inputs, outputs, name=f"{head}_{backbone.lower()}")
 
 
-def configured(backbone: str, channels: int, values: TrainParameters) -> keras.Model:
+def configured(values: TrainParameters, channels: int) -> keras.Model:
     """Build the network that a training notebook's parameters describe; see `build`."""
     return build(
-        backbone, values.image_size, channels, values.weights, values.dropout, values.intensity
+        values.backbone,
+        values.image_size,
+        channels,
+        values.weights,
+        values.dropout,
+        values.intensity,
+        values.input_scaling,
+        values.head,
     )
 
 
@@ -124,61 +179,14 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
     return table.set_index("layer")
 
 
-def weights_description(weights: str) -> str:
-    """The initial weights in words, for headings."""
-    known = {"imagenet": "ImageNet weights", "none": "random initial weights"}
-    return known.get(weights, f"weights of {Path(weights).name}")
-
-
-def _backbone(name: str, shape: tuple[int, int, int], weights: str) -> keras.Model:
-    constructor = BACKBONES[name]
-    options = {"include_top": False, "input_shape": shape, "name": BACKBONE_LAYER}
-    if weights == "none":
-        return _random(constructor, options)
-    if weights == "imagenet":
-        if shape[2] != 3:
-            raise HpaError(
-                f"Parameter weights is 'imagenet', but the input has {shape[2]} channels.",
-                "ImageNet weights need composition 'composite'; else set weights to 'none'.",
-            )
-        return _imagenet_backbone(constructor, options, name)
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise HpaError(
-            f"Parameter weights names {weights!r}, which is neither 'imagenet', 'none' nor a file.",
-            "Give the path of a .h5 or .weights.h5 file with weights of the backbone.",
-        )
-    model = _random(constructor, options)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one for each layer that doesn't fit
-            model.load_weights(path)
-    except (ValueError, OSError, BadZipFile) as error:
-        reason = str(error).splitlines()[0]  # the other lines list all layers
-        raise HpaError(
-            f"Weights {path} don't fit {name} for input {shape}: {reason}",
-            "Give weights of this backbone, without top and with the same number of channels.",
-        ) from error
-    return model
-
-
-def _random(constructor: Callable[..., keras.Model], options: dict) -> keras.Model:
-    with warnings.catch_warnings():
-        # Keras warns of four channels, which only pretrained weights mind.
-        warnings.filterwarnings("ignore", "This model usually expects")
-        return constructor(weights=None, **options)
-
-
-def _imagenet_backbone(
-    constructor: Callable[..., keras.Model], options: dict, name: str
-) -> keras.Model:
-    try:
-        return constructor(weights="imagenet", **options)
-    except Exception as error:  # Keras raises a bare Exception when a download fails
-        if "URL fetch failure" not in str(error):
-            raise
-        raise HpaError(
-            f"ImageNet weights of {name} (parameter weights) can't be downloaded: {error}.",
-            f"Download that file elsewhere and put it into {paths.keras_weights_folder()}, name "
-            "another file in weights, or set weights to 'none'.",
-        ) from error
+def _flat(head: str, features: keras.KerasTensor) -> keras.KerasTensor:
+    """Features of whole images, shape (samples, features)."""
+    if head == "study":
+        reduced = keras.layers.Conv2D(128, 1, activation="relu", name="reduce_channels")(features)
+        return keras.layers.Flatten(name="flatten")(reduced)
+    pooling = {
+        "average": keras.layers.GlobalAveragePooling2D,
+        "average_max": AverageAndMaximum,
+        "generalized_mean": GeneralizedMean,
+    }
+    return pooling[head](name="pooling")(features)

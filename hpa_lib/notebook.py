@@ -58,7 +58,9 @@ def open_dataset(values: parameters.DataParameters) -> datasets.Dataset:
     if values.data:
         folder = layouts.data_path(values.data)
     else:
-        folder = embedded.write_embedded(values.synthetic_samples, values.synthetic_size)
+        folder = embedded.write_embedded(
+            values.synthetic_samples, values.synthetic_size, values.synthetic_micrometres
+        )
     return datasets.load(folder, label_tables.parse_leave_out(values.leave_out))
 
 

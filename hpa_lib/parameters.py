@@ -22,6 +22,14 @@ SPLIT_FILE_ENDING = ".csv"
 """A value of the parameter ``split`` that ends so names a file; see `splits.read`."""
 
 
+BackboneName = Literal[
+    "InceptionResNetV2", "VGG16", "ResNet50V2", "DenseNet121", "EfficientNetV2S", "ConvNeXtTiny"
+]
+"""The keys of `backbones.BACKBONES`."""
+
+_BACKBONE = "network below the head; see hpa_lib.backbones"
+
+
 class Parameters(BaseModel):
     """What every notebook takes."""
 
@@ -44,6 +52,9 @@ class DataParameters(Parameters):
     )
     synthetic_size: int = Field(
         256, ge=64, le=4096, description="height and width of synthetic images in pixels"
+    )
+    synthetic_micrometres: float = Field(
+        90.0, ge=40, le=164, description="height and width of what these show; real images: 164"
     )
     image_size: int = Field(
         75, ge=75, le=3072, description="height and width of the network input in pixels"
@@ -82,6 +93,14 @@ class TrainParameters(DataParameters):
     weights: str = Field(
         "none", min_length=1, description="imagenet, none, or a file with weights of the backbone"
     )
+    backbone: BackboneName = Field("InceptionResNetV2", description=_BACKBONE)
+    head: Literal["study", "average", "average_max", "generalized_mean"] = Field(
+        "study",
+        description="layers above the backbone: the study's, or one that pools its features",
+    )
+    input_scaling: Literal["study", "backbone"] = Field(
+        "study", description="study: batch normalization; backbone: as its ImageNet weights expect"
+    )
     random_weights: Literal["scaled", "keras"] = Field(
         "scaled", description="where weights is none: scaled to the images, or Keras' default"
     )
@@ -98,11 +117,21 @@ class TrainParameters(DataParameters):
     draws: Literal["epochs", "replacement"] = Field(
         "epochs", description="epochs: shuffled passes; replacement: the study's random draws"
     )
+    sampling: Literal["uniform", "class_balanced", "repeat_factor"] = Field(
+        "uniform",
+        description="how often samples of rare classes are drawn; see hpa_lib.class_sampling",
+    )
     image_source: Literal["cache", "decode"] = Field(
         "cache", description="cache: decoded once to 8 bits; decode: read files in every step"
     )
     augmentation: Literal["study", "none"] = Field(
         "study", description="study: one flip or quarter turn an image; none: no change"
+    )
+    loss: Literal["binary_crossentropy", "focal", "asymmetric", "soft_f1"] = Field(
+        "binary_crossentropy", description="what training makes small; see hpa_lib.losses"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share by which labels are drawn towards one half"
     )
     stage1_epochs: int = Field(9, ge=0, description="epochs of stage 1")
     stage1_learning_rate: float = Field(
@@ -147,8 +176,12 @@ class TrainParameters(DataParameters):
 class VggParameters(TrainParameters):
     """Parameters of ``3_train_vgg``: the study leaves out stage 1 here."""
 
+    backbone: BackboneName = Field("VGG16", description=_BACKBONE)
     vgg_stage1_epochs: int = Field(
         -1, ge=-1, description="epochs of stage 1 for VGG16; -1: as stage1_epochs"
+    )
+    vgg_cpu_threads: int = Field(
+        2, ge=-1, le=1024, description="cpu_threads for VGG16; -1: as cpu_threads"
     )
 
 
@@ -156,10 +189,10 @@ class CompareParameters(Parameters):
     """Parameters of ``4_compare``."""
 
     run_a: str = Field(
-        "", description="first run folder, its name or path; empty: the newest InceptionResNetV2"
+        "", description="first run folder, its name or path; empty: the newest of 2_train_resnet"
     )
     run_b: str = Field(
-        "", description="second run folder, its name or path; empty: the newest VGG16"
+        "", description="second run folder, its name or path; empty: the newest of 3_train_vgg"
     )
     replicates: int = Field(
         2000, ge=100, le=1_000_000, description="bootstrap replicates behind each interval"
@@ -249,11 +282,10 @@ def _refuse_conflicts(values: TrainParameters) -> None:
             "Reading images in every step is the study's way: set composition to 'composite' and "
             "interpolation to 'bilinear', or image_source to 'cache'.",
         )
-    if values.weights == "imagenet" and values.composition == "rgby":
+    if values.label_smoothing and values.loss not in ("binary_crossentropy", "focal"):
         raise HpaError(
-            "Parameter weights is 'imagenet' while composition is 'rgby'.",
-            "ImageNet weights take three channels: set composition to 'composite', or weights to "
-            "'none'.",
+            f"Parameter label_smoothing is {values.label_smoothing} while loss is {values.loss!r}.",
+            "Set it to 0, or loss to 'binary_crossentropy' or 'focal'.",
         )
 
 

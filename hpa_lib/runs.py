@@ -190,16 +190,16 @@ def settle(runs_folder: Path) -> None:
             files.write_json(manifest_path, manifest)
 
 
-def find(name_or_path: str, backbone: str) -> Path:
+def find(name_or_path: str, notebook: str) -> Path:
     """Find a finished training run.
 
     Args:
         name_or_path: Name of a run, path of its folder, or empty for the newest finished run
-            of the backbone.
-        backbone: Backbone that the run must have trained.
+            of the notebook.
+        notebook: One of `paths.NOTEBOOK_NAMES`.
 
     Raises:
-        HpaError: If there is no such run, or it isn't complete, or has another backbone.
+        HpaError: If there is no such run, or it isn't complete, or trained no network.
     """
     folder = paths.runs_folder()
     if not name_or_path:
@@ -207,12 +207,12 @@ def find(name_or_path: str, backbone: str) -> Path:
             (manifest["finished"], path.parent)
             for path in folder.glob(f"*/{MANIFEST}")
             if (manifest := read_manifest(path.parent))["status"] == "complete"
-            and _backbone(path.parent) == backbone
+            and manifest["notebook"] == notebook
         ]
         if not candidates:
             raise HpaError(
-                f"There is no finished {backbone} run in {folder}.",
-                "Run its training notebook first, or name a run folder.",
+                f"There is no finished run of {notebook} in {folder}.",
+                "Run that notebook first, or name a run folder.",
             )
         return max(candidates)[1]
     path = Path(name_or_path).expanduser()
@@ -220,11 +220,8 @@ def find(name_or_path: str, backbone: str) -> Path:
     status = read_manifest(path)["status"]
     if status != "complete":
         raise HpaError(f"Run {path} is {status}, not complete.", "Run its notebook to the end.")
-    if _backbone(path) != backbone:
-        raise HpaError(
-            f"Run {path} trained {_backbone(path) or 'no network'}, not {backbone}.",
-            "Give InceptionResNetV2 in run_a and VGG16 in run_b.",
-        )
+    if "backbone" not in files.read_json(path / METRICS):
+        raise HpaError(f"Run {path} trained no network.", "Name a run of a training notebook.")
     return path
 
 
@@ -271,11 +268,6 @@ def data_label(data: str) -> str:
     """A name for a data folder that tells it from others of the same last part."""
     path = Path(data).expanduser().absolute()
     return f"{_slug(path.name)}-{files.digest_bytes(str(path).encode())[:6]}"
-
-
-def _backbone(folder: Path) -> str | None:
-    metrics = folder / METRICS
-    return files.read_json(metrics).get("backbone") if metrics.is_file() else None
 
 
 def _free_name(stem: str) -> str:

@@ -22,6 +22,7 @@ from hpa_lib.errors import HpaError
 from hpa_lib.files import read_json, write_json, write_text
 from hpa_lib.images import CHANNELS, channel_file
 from hpa_lib.labels import format_target
+from hpa_lib.synthetic_cells import FIELD_MICROMETRES, SMALLEST_FIELD_MICROMETRES
 from hpa_lib.synthetic_damage import FILE_DAMAGE, PIXEL_DAMAGE
 from hpa_lib.synthetic_images import SMALLEST_SIZE
 from hpa_lib.synthetic_variants import Damage, Plan, PlannedSample, Variants, draw, plan
@@ -54,6 +55,7 @@ def write_dataset(
     seed: int = 0,
     *,
     size: int = 512,
+    micrometres: float = FIELD_MICROMETRES,
     balance: bool = False,
     variants: Variants | None = None,
     workers: int | None = None,
@@ -79,6 +81,7 @@ def write_dataset(
         samples: Number of training samples, at least 1.
         seed: Seed, at least 0.
         size: Width and height of the images (pixels), at least 64.
+        micrometres: Width and height of what they show, 40 to 164; 164 as in the real images.
         balance: Give all 28 classes the same frequency instead of the published ones.
         variants: Test part, near-duplicates and corrupted files; by default none.
         workers: Processes that draw; by default as many as this process may use.
@@ -93,6 +96,11 @@ def write_dataset(
     folder, variants = Path(folder), variants or Variants()
     if size < SMALLEST_SIZE:
         raise HpaError(f"size is {size}.", f"Choose {SMALLEST_SIZE} pixels or more.")
+    if not SMALLEST_FIELD_MICROMETRES <= micrometres <= FIELD_MICROMETRES:
+        raise HpaError(
+            f"micrometres is {micrometres}.",
+            f"Choose {SMALLEST_FIELD_MICROMETRES:g} to {FIELD_MICROMETRES:g}.",
+        )
     if workers is not None and workers < 1:
         raise HpaError(f"workers is {workers}.", "Choose one process at least.")
     planned = plan(samples, seed, size, balance, variants)
@@ -100,6 +108,7 @@ def write_dataset(
         "samples": samples,
         "seed": seed,
         "size": size,
+        "micrometres": micrometres,
         "balance": balance,
         **asdict(variants),
         "generator_version": GENERATOR_VERSION,
@@ -116,9 +125,9 @@ def write_dataset(
         if table.exists():
             return folder
         write_json(folder / _SETTINGS, settings)
-        _write_images(folder, planned.samples, seed, size, workers, progress)
+        _write_images(folder, planned.samples, seed, size, micrometres, workers, progress)
         for damage in planned.damage:
-            _damage_file(folder, planned.samples[damage.index], damage, seed, size)
+            _damage_file(folder, planned.samples[damage.index], damage, seed, size, micrometres)
         _write_tables(folder, planned, seed)
     return folder
 
@@ -181,6 +190,7 @@ def _write_images(
     samples: tuple[PlannedSample, ...],
     seed: int,
     size: int,
+    micrometres: float,
     workers: int | None,
     progress: bool,
 ) -> None:
@@ -205,13 +215,16 @@ def _write_images(
     with bar:
         if workers == 1:
             for batch in batches:
-                bar.update(_write_batch(folder, batch, seed, size))
+                bar.update(_write_batch(folder, batch, seed, size, micrometres))
             return
         # Spawned workers: a forked copy of a process that runs TensorFlow may hang.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
             try:
-                tasks = [pool.submit(_write_batch, folder, batch, seed, size) for batch in batches]
+                tasks = [
+                    pool.submit(_write_batch, folder, batch, seed, size, micrometres)
+                    for batch in batches
+                ]
                 for task in as_completed(tasks):
                     bar.update(task.result())
             except BaseException:
@@ -231,23 +244,32 @@ def _start_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _write_batch(folder: Path, samples: list[PlannedSample], seed: int, size: int) -> int:
+def _write_batch(
+    folder: Path, samples: list[PlannedSample], seed: int, size: int, micrometres: float
+) -> int:
     """Draw and write some samples, and return how many."""
     for sample in samples:
-        image = draw(sample, seed, size)
+        image = draw(sample, seed, size, micrometres)
         for channel, name in enumerate(CHANNELS):
             path = _image_file(folder, sample, name, seed)
             _write_file(path, _encode_png(path, image[..., channel]))
     return len(samples)
 
 
-def _damage_file(folder: Path, sample: PlannedSample, damage: Damage, seed: int, size: int) -> None:
+def _damage_file(
+    folder: Path,
+    sample: PlannedSample,
+    damage: Damage,
+    seed: int,
+    size: int,
+    micrometres: float,
+) -> None:
     """Replace one file of a sample by a damaged one, made from the sample as it is drawn.
 
     What the file holds already doesn't count: an interrupted call may have damaged it.
     """
     path = _image_file(folder, sample, damage.channel, seed)
-    image = draw(sample, seed, size)[..., CHANNELS.index(damage.channel)]
+    image = draw(sample, seed, size, micrometres)[..., CHANNELS.index(damage.channel)]
     if damage.kind in PIXEL_DAMAGE:
         content = _encode_png(path, PIXEL_DAMAGE[damage.kind](image))
     else:

@@ -2,9 +2,9 @@
 
 A field is what the microscope would see without any stain: which pixel belongs to which cell,
 where the nuclei and nucleoli lie, and how far each pixel is from the nearest outline. The
-patterns of `hpa_lib.synthetic_patterns` are drawn into it. Lengths are micrometres; one image
-spans `FIELD_MICROMETRES`, as the confocal images of the Human Protein Atlas do (2048 pixels of
-0.08 µm; Thul et al. 2017, https://doi.org/10.1126/science.aal3321).
+patterns of `hpa_lib.synthetic_patterns` are drawn into it. Lengths are micrometres; unless less
+is asked for, one image spans `FIELD_MICROMETRES`, as the confocal images of the Human Protein
+Atlas do (2048 pixels of 0.08 µm; Thul et al. 2017, https://doi.org/10.1126/science.aal3321).
 """
 
 import functools
@@ -14,7 +14,10 @@ import cv2
 import numpy as np
 
 FIELD_MICROMETRES = 164.0
-"""Width and height of the imaged area."""
+"""Width and height of the area that the Human Protein Atlas images."""
+
+SMALLEST_FIELD_MICROMETRES = 40.0
+"""Less would be hardly more than one cell."""
 
 INTERPHASE, METAPHASE, DAUGHTER = 0, 1, 2
 """States of a cell: between divisions, with a spindle, or joined to its sister by a bridge."""
@@ -206,11 +209,12 @@ def draw_cell_line(rng: np.random.Generator, touching: bool, spread: bool) -> Ce
 
 
 @functools.lru_cache(maxsize=4)
-def texture_bank(size: int) -> dict[str, np.ndarray]:
+def texture_bank(size: int, scale: float) -> dict[str, np.ndarray]:
     """Textures that crops are taken from, the same in every process.
 
     Args:
         size: Width and height of the canvas (pixels).
+        scale: Pixels a micrometre.
 
     Returns:
         Arrays 1.5 times as wide and high as the canvas, dtype float32: ``grain`` and ``cloud``
@@ -220,7 +224,6 @@ def texture_bank(size: int) -> dict[str, np.ndarray]:
         thin lines from 0 to 1.
     """
     rng = np.random.default_rng(2018)
-    scale = size / FIELD_MICROMETRES
     width = size * 3 // 2
 
     def noise(micrometres: float) -> np.ndarray:
@@ -242,7 +245,7 @@ def texture_bank(size: int) -> dict[str, np.ndarray]:
     }
 
 
-def texture(rng: np.random.Generator, name: str, size: int) -> np.ndarray:
+def texture(rng: np.random.Generator, name: str, size: int, scale: float) -> np.ndarray:
     """Take a random crop of a texture, by chance upside down.
 
     Rows stay contiguous in memory: turned crops would slow all arithmetic down.
@@ -250,7 +253,7 @@ def texture(rng: np.random.Generator, name: str, size: int) -> np.ndarray:
     Returns:
         Array of shape (size, size), float32. It is a view; do not write to it.
     """
-    bank = texture_bank(size)[name]
+    bank = texture_bank(size, scale)[name]
     top, left = rng.integers(0, bank.shape[0] - size + 1, 2)
     crop = bank[top : top + size, left : left + size]
     return crop[::-1] if rng.random() < 0.5 else crop
@@ -264,7 +267,8 @@ def soft_step(value: np.ndarray, softness: float) -> np.ndarray:
 def bump(value: np.ndarray, centre: float, width: float) -> np.ndarray:
     """Gaussian profile of standard deviation `width`: 1 where `value` is `centre`."""
     scaled = (value - np.float32(centre)) * np.float32(1 / width)
-    return cv2.exp(-0.5 * scaled * scaled)
+    with np.errstate(over="ignore"):  # a field without the outline is infinitely far from it
+        return cv2.exp(-0.5 * scaled * scaled)
 
 
 def decay(value: np.ndarray, length: float) -> np.ndarray:
@@ -345,15 +349,17 @@ def _processes(rng: np.random.Generator, amount: float) -> np.ndarray:
     return lengths @ np.exp(sharpness * (np.cos(_ANGLES - tips[:, None]) - 1))
 
 
-def _settle(rng: np.random.Generator, line: CellLine) -> tuple[np.ndarray, np.ndarray]:
+def _settle(
+    rng: np.random.Generator, line: CellLine, micrometres: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw centres (µm) and radii (µm) of cells that keep their distance from each other."""
     settled = cv2.GaussianBlur(rng.standard_normal((24, 24)), (0, 0), 2.0)
     threshold = np.quantile(settled, 1 - line.coverage)
-    area = (FIELD_MICROMETRES + 2 * _MARGIN) ** 2
+    area = (micrometres + 2 * _MARGIN) ** 2
     tries = int(4 * area / line.radius**2)
-    places = rng.uniform(-_MARGIN, FIELD_MICROMETRES + _MARGIN, (tries, 2))
+    places = rng.uniform(-_MARGIN, micrometres + _MARGIN, (tries, 2))
     radii = line.radius * rng.lognormal(0, 0.16, tries)
-    rows, columns = ((places + _MARGIN) / (FIELD_MICROMETRES + 2 * _MARGIN) * 23.99).astype(int).T
+    rows, columns = ((places + _MARGIN) / (micrometres + 2 * _MARGIN) * 23.99).astype(int).T
     free = settled[rows, columns] >= threshold
     places, radii = places[free], radii[free]
     kept: list[int] = []
@@ -364,7 +370,7 @@ def _settle(rng: np.random.Generator, line: CellLine) -> tuple[np.ndarray, np.nd
             gaps = np.hypot(*(places - places[candidate]).T)
             crowded |= gaps < line.crowding * (radii + radii[candidate])
     if not kept:
-        return rng.uniform(0.3, 0.7, (1, 2)) * FIELD_MICROMETRES, np.array([line.radius])
+        return rng.uniform(0.3, 0.7, (1, 2)) * micrometres, np.array([line.radius])
     return places[kept], radii[kept]
 
 
@@ -372,6 +378,7 @@ def draw_field(
     rng: np.random.Generator,
     size: int,
     line: CellLine,
+    micrometres: float = FIELD_MICROMETRES,
     *,
     metaphase: bool = False,
     daughters: bool = False,
@@ -382,15 +389,16 @@ def draw_field(
         rng: Source of randomness.
         size: Width and height of the canvas (pixels).
         line: Looks of the cells.
+        micrometres: Width and height of the imaged area.
         metaphase: At least one cell has a mitotic spindle. Otherwise few fields have one.
         daughters: At least one pair of sister cells is joined by a bridge. Otherwise few
             fields have one.
     """
-    scale = size / FIELD_MICROMETRES
-    centres, radii = _settle(rng, line)
+    scale = size / micrometres
+    centres, radii = _settle(rng, line, micrometres)
     directions = line.alignment + rng.normal(0, line.disorder, len(radii))
     state = np.zeros(len(radii), int)
-    central = np.argsort(np.abs(centres - FIELD_MICROMETRES / 2).max(1))
+    central = np.argsort(np.abs(centres - micrometres / 2).max(1))
     if metaphase:
         state[central[: 1 + rng.integers(2)]] = METAPHASE
     state[(rng.random(len(radii)) < 0.008) & (state == INTERPHASE)] = METAPHASE
@@ -545,7 +553,7 @@ class _Drawing:
             nearest[box] = np.where(wins, reach, nearest[box])
             labels[box][wins] = cell + 1
         # The same ripple for both keeps borders between cells smooth and frays free edges.
-        ripple = texture(self.rng, "ripple", self.size)[::2, ::2] * self.line.raggedness
+        ripple = texture(self.rng, "ripple", self.size, self.scale)[::2, ::2] * self.line.raggedness
         nearest += ripple
         second += ripple
         whole = (self.size, self.size)

@@ -8,7 +8,15 @@ import numpy as np
 from hpa_lib.errors import HpaError
 from hpa_lib.images import CHANNELS
 from hpa_lib.labels import CLASS_COUNT, CLASS_NAMES
-from hpa_lib.synthetic_cells import bump, draw_cell_line, draw_field, soft_step, texture
+from hpa_lib.synthetic_cells import (
+    FIELD_MICROMETRES,
+    SMALLEST_FIELD_MICROMETRES,
+    bump,
+    draw_cell_line,
+    draw_field,
+    soft_step,
+    texture,
+)
 from hpa_lib.synthetic_patterns import PATTERNS, Stage
 
 SMALLEST_SIZE = 64
@@ -54,7 +62,13 @@ STAINS: dict[str, Stain] = {
 
 
 def draw_sample(
-    labels: tuple[int, ...], seed: int, index: int, size: int = 512, *, exposure: float = 1.0
+    labels: tuple[int, ...],
+    seed: int,
+    index: int,
+    size: int = 512,
+    *,
+    exposure: float = 1.0,
+    micrometres: float = FIELD_MICROMETRES,
 ) -> np.ndarray:
     """Draw one sample.
 
@@ -67,6 +81,8 @@ def draw_sample(
         size: Width and height (pixels), at least 64.
         exposure: Factor on the light of all channels that reaches the camera, above 0. A
             darker sample shows the same cells with more noise; a brighter one saturates.
+        micrometres: Width and height of the imaged area, 40 to 164; less shows fewer cells,
+            each larger.
 
     Returns:
         Array of shape (size, size, 4), dtype uint8; channels as in `images.CHANNELS`.
@@ -84,6 +100,11 @@ def draw_sample(
         raise HpaError(f"seed is {seed} and index is {index}.", "Neither may be negative.")
     if not 0 < exposure < np.inf:
         raise HpaError(f"exposure is {exposure}.", "Choose a number above 0; 1 changes nothing.")
+    if not SMALLEST_FIELD_MICROMETRES <= micrometres <= FIELD_MICROMETRES:
+        raise HpaError(
+            f"micrometres is {micrometres}.",
+            f"Choose {SMALLEST_FIELD_MICROMETRES:g} to {FIELD_MICROMETRES:g}.",
+        )
     rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
     wanted = frozenset(labels)
     line = draw_cell_line(rng, touching=bool(wanted & _TOUCHING), spread=bool(wanted & _SPREAD))
@@ -91,6 +112,7 @@ def draw_sample(
         rng,
         max(size, _SMALLEST_CANVAS),
         line,
+        micrometres,
         metaphase=bool(wanted & _METAPHASE),
         daughters=bool(wanted & _DAUGHTERS),
     )
@@ -113,8 +135,8 @@ def _microtubule_stain(stage: Stage) -> np.ndarray:
 def _nuclear_stain(stage: Stage) -> np.ndarray:
     """Chromatin: clumps, dark nucleoli, and the layer that lines the envelope."""
     field, rng = stage.field, stage.rng
-    clumps = rng.uniform(0.05, 0.3) * texture(rng, "blobs", field.size)
-    clumps = clumps + rng.uniform(0.12, 0.3) * texture(rng, "grain", field.size)
+    clumps = rng.uniform(0.05, 0.3) * texture(rng, "blobs", field.size, field.scale)
+    clumps = clumps + rng.uniform(0.12, 0.3) * texture(rng, "grain", field.size, field.scale)
     lining = rng.uniform(-0.2, 0.4) * bump(field.nucleus_depth, 0.4, 0.35)
     chromatin = np.maximum(0.8 + clumps + lining, 0.1)
     return field.nucleus * (1 - 0.7 * field.nucleoli) * chromatin + 1.35 * field.chromosomes
@@ -122,7 +144,9 @@ def _nuclear_stain(stage: Stage) -> np.ndarray:
 
 def _reticulum_stain(stage: Stage) -> np.ndarray:
     """Reticulum, which spreads along microtubules and leaves out vacuoles."""
-    vacuoles = soft_step(texture(stage.rng, "blobs", stage.field.size) - 2.2, 0.5)
+    vacuoles = soft_step(
+        texture(stage.rng, "blobs", stage.field.size, stage.field.scale) - 2.2, 0.5
+    )
     holes = 1 - np.float32(stage.rng.uniform(0, 0.8)) * vacuoles
     diffuse = np.float32(stage.rng.uniform(0.05, 0.25)) * stage.thickness
     along = np.float32(stage.rng.uniform(0.1, 0.4)) * stage.filaments
@@ -185,7 +209,7 @@ def _photograph(
         image *= vignette * np.float32(exposure * min(light, limit))
         photons = stain.photons * rng.lognormal(0, 0.35)
         noise = cv2.sqrt(image * np.float32(1 / photons) + _READ_OUT_NOISE**2)
-        image += noise * texture(rng, "white", size)
+        image += noise * texture(rng, "white", size, field.scale * size / field.size)
         image -= np.float32(rng.uniform(0.004, 0.02))
         sample.append(cv2.convertScaleAbs(np.maximum(image, 0), alpha=255))
     return cv2.merge(sample)

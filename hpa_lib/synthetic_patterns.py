@@ -45,7 +45,7 @@ class Stage:
     def thickness(self) -> np.ndarray:
         """Height of the cell at each pixel relative to its middle, from 0 to about 1."""
         field = self.field
-        uneven = cv2.exp(0.3 * texture(self.rng, "cloud", field.size) - 0.1)
+        uneven = cv2.exp(0.3 * texture(self.rng, "cloud", field.size, field.scale) - 0.1)
         thin = decay(field.edge_distance, field.lamella) * (1 - 0.7 * field.contact)
         return (1 - thin) * field.inside * uneven
 
@@ -68,11 +68,11 @@ class Stage:
     def reticulum(self) -> np.ndarray:
         """Endoplasmic reticulum: a mesh, denser around the nucleus, with its envelope."""
         field = self.field
-        mesh = texture(self.rng, "mesh", field.size)
+        mesh = texture(self.rng, "mesh", field.size, field.scale)
         reach = self.rng.uniform(0.05, 0.45)
         spread = reach + (1 - reach) * self.near_nucleus
         envelope = 0.35 * bump(field.nucleus_depth, 0.2, 0.4) * field.nucleus
-        grain = 0.33 * texture(self.rng, "grain", field.size)
+        grain = 0.33 * texture(self.rng, "grain", field.size, field.scale)
         tubes = np.maximum(0.75 * mesh + 0.2 + grain, 0)
         return tubes * spread * self.thickness * field.cytoplasm + envelope
 
@@ -80,7 +80,9 @@ class Stage:
     def nucleoplasm(self) -> np.ndarray:
         """Nuclei without nucleoli, finely textured."""
         field = self.field
-        blobs, grain = (texture(self.rng, name, field.size) for name in ("blobs", "grain"))
+        blobs, grain = (
+            texture(self.rng, name, field.size, field.scale) for name in ("blobs", "grain")
+        )
         return field.nucleus * (1 - 0.8 * field.nucleoli) * (1 + 0.13 * blobs + 0.10 * grain)
 
     @functools.cached_property
@@ -269,7 +271,7 @@ def _nucleoplasm(stage: Stage) -> np.ndarray:
 def _nuclear_membrane(stage: Stage) -> np.ndarray:
     field = stage.field
     rim = bump(field.nucleus_depth, 0.45, 0.3) * field.nucleus
-    folds = 0.06 * soft_step(texture(stage.rng, "mesh", field.size) - 0.75, 0.2)
+    folds = 0.06 * soft_step(texture(stage.rng, "mesh", field.size, field.scale) - 0.75, 0.2)
     return (rim + (0.10 + folds) * field.nucleus) * stage.each(0.6, 1.0)
 
 
@@ -287,7 +289,7 @@ def _fibrillar_centres(stage: Stage) -> np.ndarray:
 
 def _speckles(stage: Stage) -> np.ndarray:
     field = stage.field
-    blobs = soft_step(texture(stage.rng, "blobs", field.size) - 1.05, 0.6)
+    blobs = soft_step(texture(stage.rng, "blobs", field.size, field.scale) - 1.05, 0.6)
     deep = soft_step(field.nucleus_depth - 0.9, 0.8) * (1 - field.nucleoli)
     return (blobs * deep + 0.14 * stage.nucleoplasm) * stage.each(0.6, 1.0)
 
@@ -382,7 +384,7 @@ def _focal_adhesions(stage: Stage) -> np.ndarray:
     heading = np.arctan2(*(places - field.centre[cells]).T[::-1]) + rng.normal(0, 0.25, len(cells))
     streaks = stage.walk(places, cells, heading, length=2.2, step=0.55, wander=0.02)
     image = cv2.GaussianBlur(stage.lines(streaks, 0.5), (0, 0), 0.18 * field.scale)
-    patches = np.maximum(0, 0.14 + 0.04 * texture(rng, "grain", field.size))
+    patches = np.maximum(0, 0.14 + 0.04 * texture(rng, "grain", field.size, field.scale))
     return image + patches * stage.cytosol
 
 
@@ -446,7 +448,7 @@ def _lipid_droplets(stage: Stage) -> np.ndarray:
     field, rng = stage.field, stage.rng
     weight = (
         field.cytoplasm
-        * np.maximum(0, texture(rng, "cloud", field.size))
+        * np.maximum(0, texture(rng, "cloud", field.size, field.scale))
         * (0.2 + stage.near_nucleus)
     )
     places, cells = field.scatter(rng, weight, stage.counts(18))
@@ -458,8 +460,8 @@ def _lipid_droplets(stage: Stage) -> np.ndarray:
 def _plasma_membrane(stage: Stage) -> np.ndarray:
     field = stage.field
     edge = bump(field.edge_distance, 0.4, 0.42) * (field.labels > 0)
-    ruffles = soft_step(texture(stage.rng, "mesh", field.size) - 0.55, 0.5)
-    patches = np.clip(0.8 + 0.25 * texture(stage.rng, "cloud", field.size), 0.2, 1.3)
+    ruffles = soft_step(texture(stage.rng, "mesh", field.size, field.scale) - 0.55, 0.5)
+    patches = np.clip(0.8 + 0.25 * texture(stage.rng, "cloud", field.size, field.scale), 0.2, 1.3)
     return (edge * patches + (0.05 + 0.10 * ruffles) * field.inside) * stage.each(0.6, 1.1)
 
 
@@ -498,10 +500,10 @@ def _cytosol(stage: Stage) -> np.ndarray:
     field = stage.field
     grain = (
         1
-        + 0.12 * texture(stage.rng, "grain", field.size)
-        + 0.10 * texture(stage.rng, "cloud", field.size)
+        + 0.12 * texture(stage.rng, "grain", field.size, field.scale)
+        + 0.10 * texture(stage.rng, "cloud", field.size, field.scale)
     )
-    vacuoles = 1 - 0.5 * soft_step(texture(stage.rng, "blobs", field.size) - 2.0, 0.4)
+    vacuoles = 1 - 0.5 * soft_step(texture(stage.rng, "blobs", field.size, field.scale) - 2.0, 0.4)
     return stage.cytosol * grain * vacuoles * stage.each(0.4, 1.0)
 
 

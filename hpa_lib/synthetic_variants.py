@@ -190,7 +190,7 @@ def plan(samples: int, seed: int, size: int, balance: bool, variants: Variants) 
     return Plan(tuple(planned), tuple(near_duplicates), damage)
 
 
-def draw(sample: PlannedSample, seed: int, size: int) -> np.ndarray:
+def draw(sample: PlannedSample, seed: int, size: int, micrometres: float) -> np.ndarray:
     """Draw one planned sample.
 
     Near-duplicates are two windows of one larger drawing, so that they show a smaller area
@@ -199,11 +199,17 @@ def draw(sample: PlannedSample, seed: int, size: int) -> np.ndarray:
     Returns:
         Array of shape (size, size, 4), dtype uint8, as `synthetic_images.draw_sample`.
     """
-    if sample.window is None:
-        return draw_sample(sample.labels, seed, sample.field, size, exposure=sample.exposure)
+    canvas = size if sample.window is None else size + size // _MARGIN_SHARE
     field = draw_sample(
-        sample.labels, seed, sample.field, size + size // _MARGIN_SHARE, exposure=sample.exposure
+        sample.labels,
+        seed,
+        sample.field,
+        canvas,
+        exposure=sample.exposure,
+        micrometres=micrometres,
     )
+    if sample.window is None:
+        return field
     left, top = sample.window
     crop = field[top : top + size, left : left + size].astype(np.float32)
     noise = _stream(seed, _NOISE_STREAM, sample.index).standard_normal(crop.shape, np.float32)

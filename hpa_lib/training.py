@@ -11,6 +11,7 @@ import pandas as pd
 from hpa_lib import (
     files,
     labels,
+    losses,
     metrics,
     models,
     optimizers,
@@ -97,39 +98,36 @@ class Validation:
     batch_size: int
 
 
-def prepare(seed: int, deterministic: bool, cpu_threads: int = 0) -> str:
-    """Seed Keras and TensorFlow, and say what they compute on.
+def prepare(values: TrainParameters) -> str:
+    """Seed Keras and TensorFlow, set their threads, and say what they compute on.
 
-    Args:
-        seed: Seed of initial weights and dropout.
-        deterministic: Give the same bits in every run with as many threads. Operations then run
-            one after another: where gradients of several branches meet, TensorFlow adds them in
-            the order that they happen to be ready in.
-        cpu_threads: CPU threads of each operation, 0 for one a core. An operation that is shared
-            out otherwise adds in another order. Two trainings side by side on two cores are
-            quicker with one each, as their threads don't wait for each other.
+    With ``deterministic`` operations run one after another: where gradients of several branches
+    meet, TensorFlow adds them in the order that they happen to be ready in. ``cpu_threads``
+    decides in which order an operation that is shared out adds.
 
     Returns:
         The devices in words, such as ``"2 × GPU"`` or ``"CPU"``.
 
     Raises:
-        HpaError: If TensorFlow has begun to compute and would have to change how.
+        HpaError: If TensorFlow has begun to compute and would have to change its threads.
     """
-    if deterministic:
+    if values.deterministic:
         tf.config.experimental.enable_op_determinism()
+    own_threads = getattr(values, "vgg_cpu_threads", -1)
+    wanted = own_threads if own_threads >= 0 else values.cpu_threads
     threading = tf.config.threading
     try:
-        if deterministic:
+        if values.deterministic:
             threading.set_inter_op_parallelism_threads(1)
-        if cpu_threads != threading.get_intra_op_parallelism_threads():
-            threading.set_intra_op_parallelism_threads(cpu_threads)
+        if wanted != threading.get_intra_op_parallelism_threads():
+            threading.set_intra_op_parallelism_threads(wanted)
     except RuntimeError as error:
         raise HpaError(
-            f"Parameters deterministic={deterministic} and cpu_threads={cpu_threads} need other "
+            f"Parameters deterministic={values.deterministic} and cpu_threads={wanted} need other "
             "threads, but TensorFlow has already computed in this process and can't change them.",
             "Restart the kernel and run the notebook from its start.",
         ) from error
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(values.seed)
     gpus = tf.config.list_physical_devices("GPU")
     return f"{len(gpus)} × GPU" if gpus else "CPU"
 
@@ -197,6 +195,8 @@ class Trainer:
         reestimation_batches: Training batches over which the statistics of batch normalization
             are averaged anew before each validation; 0 keeps the moving averages, as the study
             did. See `batch_normalization.Reestimator`.
+        loss: What training makes small; binary cross-entropy by default. The validation loss is
+            binary cross-entropy in any case.
 
     Raises:
         HpaError: If there is a state of an interrupted training that can't be read.
@@ -210,6 +210,7 @@ class Trainer:
         predictor: Predictor,
         folder: Path,
         reestimation_batches: int = 0,
+        loss: keras.losses.Loss | None = None,
     ) -> None:
         self._model = model
         # The same layers without the optimizer, whose state doesn't belong into a weight file.
@@ -222,6 +223,7 @@ class Trainer:
         self._rows: list[dict[str, float | str]] = training_state.read_history(self._state)
         self._interrupted = bool(self._rows)
         self._reestimation_batches = reestimation_batches
+        self._loss = loss
         self._reestimator: Reestimator | None = None
         self._frozen: bool | None = None
 
@@ -229,9 +231,10 @@ class Trainer:
     def history(self) -> pd.DataFrame:
         """One row an epoch.
 
-        epoch (from 1), stage, learning_rate (of its last step); loss, binary_accuracy and
-        batch_averaged_f1 as averages over the training batches; val_loss, val_binary_accuracy,
-        val_batch_averaged_f1, val_micro_f1 and val_macro_f1 on the validation set, decisions at
+        epoch (from 1), stage, learning_rate (of its last step); loss (see the trainer's `loss`),
+        binary_accuracy and batch_averaged_f1 as averages over the training batches; val_loss,
+        val_binary_accuracy, val_batch_averaged_f1, val_micro_f1 and val_macro_f1 on the
+        validation set, with cross-entropy as val_loss and decisions at
         0.5.
         """
         return pd.DataFrame(self._rows)
@@ -259,7 +262,7 @@ class Trainer:
             optimizers.reset(self._model.optimizer, stage.learning_rate)
         else:
             self._frozen = stage.freeze_backbone
-            compile_network(self._model, stage)
+            compile_network(self._model, stage, self._loss)
             if self._reestimation_batches:
                 self._reestimator = Reestimator(self._model)
         self._take_up(optimizer=done > 0)
@@ -390,7 +393,9 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(temporary)
 
 
-def compile_network(model: keras.Model, stage: Stage) -> None:
+def compile_network(
+    model: keras.Model, stage: Stage, loss: keras.losses.Loss | None = None
+) -> None:
     """Compile for a stage, and create all variables of optimizer and metrics.
 
     Left to itself, Keras creates them while it traces the first step, and traces the network
@@ -399,7 +404,7 @@ def compile_network(model: keras.Model, stage: Stage) -> None:
     models.freeze_backbone(model, stage.freeze_backbone)
     model.compile(
         optimizer=optimizers.FusedAdam(stage.learning_rate),
-        loss="binary_crossentropy",
+        loss=loss or losses.create("binary_crossentropy"),
         metrics=["binary_accuracy", batch_averaged_f1],
         jit_compile=False,
     )

@@ -188,8 +188,8 @@ def test_synth_writes_a_dataset_that_check_accepts(capsys, tmp_path):
 
 
 def test_embedded_prints_where_the_dataset_lies(capsys, monkeypatch):
-    monkeypatch.setattr(embedded, "write_embedded", lambda samples, size: f"{samples}/{size}")
-    assert hpa(capsys, "data", "embedded", "--samples", 20)[1] == "20/256\n"
+    monkeypatch.setattr(embedded, "write_embedded", lambda *given: given)
+    assert hpa(capsys, "data", "embedded", "--samples", 20)[1] == "(20, 256, 90.0)\n"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from hpa_lib import (
     study_metrics,
 )
 from hpa_lib.errors import HpaError
+from hpa_lib.parameters import CompareParameters
 
 NOTEBOOKS = {"InceptionResNetV2": "2_train_resnet", "VGG16": "3_train_vgg"}
 RIGHT = {"InceptionResNetV2": 0.8, "VGG16": 0.3}  # how closely each follows the truth
@@ -76,7 +77,7 @@ def train(opened):
         predictions.write(run.folder / "predictions.csv", table)
         run.write_metrics(found)
         run.finish()
-        return comparison.load(run.name, backbone)
+        return comparison.load(run.name, notebook)
 
     return run_of
 
@@ -107,13 +108,18 @@ def test_load_reads_a_run_back(pair, opened):
 def test_load_gives_the_newest_run_where_none_is_named(train):
     train("VGG16", seed=1)
     newest = train("VGG16", seed=2)
-    assert comparison.load("", "VGG16").folder == newest.folder
+    assert comparison.load("", "3_train_vgg").folder == newest.folder
 
 
-def test_load_refuses_a_run_of_another_backbone(train):
-    run = train("VGG16")
-    with pytest.raises(HpaError, match="trained VGG16, not InceptionResNetV2"):
-        comparison.load(run.folder.name, "InceptionResNetV2")
+def test_two_runs_of_one_backbone_are_told_apart_by_their_folders(train, pair):
+    named = CompareParameters(run_a=pair[0].folder.name, run_b=pair[1].folder.name)
+    assert [run.label for run in comparison.load_pair(named)] == ["InceptionResNetV2", "VGG16"]
+    other = train("VGG16", seed=1)
+    same = CompareParameters(run_a=other.folder.name, run_b=pair[1].folder.name)
+    labels = [f"VGG16 ({run.folder.name})" for run in (other, pair[1])]
+    loaded = comparison.load_pair(same)
+    assert list(comparison.decisions(loaded))[:2] == labels
+    assert list(comparison.per_class_tables(loaded)) == labels
 
 
 @pytest.mark.parametrize("name", ["history.csv", "predictions.csv"])
@@ -121,7 +127,7 @@ def test_load_refuses_a_run_that_lacks_a_file(train, name):
     run = train("VGG16")
     (run.folder / name).unlink()
     with pytest.raises(HpaError) as caught:
-        comparison.load("", "VGG16")
+        comparison.load("", "3_train_vgg")
     assert str(run.folder) in caught.value.problem
 
 
@@ -292,7 +298,7 @@ def test_study_numbers_are_comparable_under_the_study_s_data_and_protocol_only(p
             values = run.manifest["parameters"] | preset | changed
             dataset = run.manifest["dataset"] | {"samples": comparison.STUDY_SAMPLES}
             files.write_json(path, run.manifest | {"parameters": values, "dataset": dataset})
-        loaded = [comparison.load(run.folder.name, run.backbone) for run in pair]
+        loaded = [comparison.load(run.folder.name, "") for run in pair]
         return set(comparison.beside_study(loaded)["may be compared"])
 
     assert verdict() == {"yes"}

@@ -60,6 +60,24 @@ def test_replacement_draws_independently():
     assert any(len(set(rows[start : start + 25])) < 25 for start in range(0, 1000, 25))
 
 
+@pytest.mark.parametrize("draws", ["epochs", "replacement"])
+def test_class_balanced_sampling_draws_rare_classes_as_often_as_others(draws):
+    multi_hot = np.zeros((50, 28), np.uint8)
+    multi_hot[:, 0] = 1
+    multi_hot[7] = np.eye(28)[1]
+    batches = feed.TrainingFeed(
+        NumberedImages(), multi_hot, np.arange(40), batch_size=4, steps_per_epoch=250,
+        draws=draws, sampling="class_balanced",
+    )  # fmt: skip
+    counts = np.bincount(batches.epoch_rows(0).ravel(), minlength=50)
+    # 500 expected; with replacement 80 are five standard deviations.
+    assert abs(counts[7] - 500) < (80 if draws == "replacement" else 1.1)
+    assert counts[40:].sum() == 0
+    shares = batches.class_shares()
+    assert shares["samples"].tolist()[:3] == [39, 1, 0]
+    assert shares["share drawn"].tolist()[:3] == pytest.approx([0.5, 0.5, 0])
+
+
 def test_batch_joins_images_with_their_labels():
     images_of_rows, labels_of_rows = numbered().batch(0, 0, np.array([7, 2]))
     assert images_of_rows[:, 0, 0, 0].tolist() == [7, 2]

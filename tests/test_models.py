@@ -163,104 +163,52 @@ def test_frozen_batch_normalization_keeps_its_moving_statistics(inception_resnet
     assert all((mean.numpy() != kept).any() for mean, kept in zip(statistics, before, strict=True))
 
 
-def test_unknown_backbone():
-    with pytest.raises(HpaError, match=r"'ResNet50' is unknown.*InceptionResNetV2, VGG16"):
-        models.build("ResNet50", 75)
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ({"backbone": "ResNet50"}, r"Backbone 'ResNet50' is unknown.*InceptionResNetV2, VGG16"),
+        ({"head": "maximum"}, "Head 'maximum' is unknown.*average_max"),
+        ({"intensity": "cube"}, "Intensity 'cube' is unknown.*square_root"),
+        ({"input_scaling": "none"}, "Input scaling 'none' is unknown.*study, backbone"),
+    ],
+)
+def test_unknown_names(argument, problem):
+    with pytest.raises(HpaError, match=problem):
+        models.build(**({"backbone": "VGG16", "image_size": 75} | argument))
 
 
-def test_weights_that_can_not_be_downloaded(monkeypatch, tmp_path):
-    address = "https://example.org/vgg16_notop.h5"
-
-    def offline(**_):
-        raise Exception(f"URL fetch failure on {address}: None -- [Errno -2] Name unknown")
-
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setitem(models.BACKBONES, "VGG16", offline)
-    with pytest.raises(HpaError) as caught:
-        models.build("VGG16", 75, weights="imagenet")
-    assert "VGG16 (parameter weights)" in caught.value.problem
-    assert address in caught.value.problem
-    assert str(tmp_path / "models") in caught.value.remedy
-    assert "'none'" in caught.value.remedy
+def test_pooling_heads_do_not_depend_on_the_size_of_the_image():
+    features = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    average, maximum = features.mean((1, 2)), features.max((1, 2))
+    both = models.AverageAndMaximum()(features).numpy()
+    np.testing.assert_allclose(both, np.concatenate([average, maximum], 1), rtol=1e-6)
+    cubic = np.cbrt((np.maximum(features, 1e-6) ** 3).mean((1, 2)))
+    layer = models.GeneralizedMean()
+    np.testing.assert_allclose(layer(features), cubic, rtol=1e-5)
+    layer.exponent.assign(200.0)
+    np.testing.assert_allclose(layer(np.abs(features)), np.abs(features).max((1, 2)), rtol=0.02)
+    assert len(layer.trainable_weights) == 1
 
 
-def test_other_errors_of_a_constructor_are_not_taken_for_a_failed_download(monkeypatch):
-    def broken(**_):
-        raise Exception("something else")
-
-    monkeypatch.setitem(models.BACKBONES, "VGG16", broken)
-    with pytest.raises(Exception, match="something else") as caught:
-        models.build("VGG16", 75, weights="imagenet")
-    assert not isinstance(caught.value, HpaError)
-
-
-def test_imagenet_weights_are_asked_of_keras(monkeypatch):
-    asked = {}
-
-    def recorded(**options):
-        asked.update(options)
-        return keras.applications.VGG16(**{**options, "weights": None})
-
-    monkeypatch.setitem(models.BACKBONES, "VGG16", recorded)
-    models.build("VGG16", 75, weights="imagenet")
-    assert asked["weights"] == "imagenet"
-    assert asked["include_top"] is False
+@pytest.mark.parametrize(
+    ("head", "features"), [("average", 512), ("average_max", 1024), ("generalized_mean", 512)]
+)
+def test_heads(head, features):
+    model = models.build("VGG16", 75, dropout=0.1, head=head)
+    names = [layer.name for layer in model.layers]
+    assert names[names.index("backbone") + 1 :] == [
+        "pooling", "dropout_features", "hidden", "dropout_hidden", "probabilities"
+    ]  # fmt: skip
+    assert model.get_layer("hidden").input.shape == (None, features)
+    images = np.random.default_rng(0).random((2, 75, 75, 3), np.float32) * 255
+    assert np.isfinite(model(images)).all()
 
 
-def test_imagenet_weights_need_three_channels():
-    with pytest.raises(HpaError, match=r"weights is 'imagenet', but the input has 4 channels"):
-        models.build("VGG16", 75, channels=4, weights="imagenet")
-
-
-def test_weights_file_that_does_not_exist(tmp_path):
-    path = str(tmp_path / "absent.h5")
-    with pytest.raises(HpaError, match="neither 'imagenet', 'none' nor a file") as caught:
-        models.build("VGG16", 75, weights=path)
-    assert repr(path) in caught.value.problem
-
-
-@pytest.mark.parametrize("name", ["junk.h5", "junk.weights.h5", "junk.keras", "junk.txt"])
-def test_weights_file_that_holds_no_weights(tmp_path, name):
-    path = tmp_path / name
-    path.write_bytes(b"no weights")
-    with pytest.raises(HpaError, match="don't fit VGG16") as caught:
-        models.build("VGG16", 75, weights=str(path))
-    assert str(path) in caught.value.problem
-
-
-def test_weights_file_of_another_network(tmp_path):
-    path = tmp_path / "dense.weights.h5"
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save_weights(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # one clear error, and no warning for each layer
-        with pytest.raises(HpaError, match="don't fit VGG16") as caught:
-            models.build("VGG16", 75, weights=str(path))
-    assert str(path) in caught.value.problem
-    assert "\n" not in str(caught.value)
-
-
-def test_weights_file_for_another_number_of_channels(small_vgg, tmp_path):
-    path = tmp_path / "rgb.weights.h5"
-    small_vgg.get_layer("backbone").save_weights(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras remarks that VGG16 usually has three
-        with pytest.raises(HpaError, match=r"don't fit VGG16 for input \(75, 75, 4\)"):
-            models.build("VGG16", 75, channels=4, weights=str(path))
-
-
-@pytest.mark.parametrize("ending", [".weights.h5", ".h5"])
-def test_weights_file_is_loaded_into_the_backbone(small_vgg, tmp_path, ending):
-    backbone = small_vgg.get_layer("backbone")
-    path = tmp_path / f"backbone{ending}"
-    if ending == ".weights.h5":
-        backbone.save_weights(path)
-    else:
-        backbone.save(path)
-    loaded = models.build("VGG16", 75, weights=str(path)).get_layer("backbone")
-    for wanted, found in zip(backbone.get_weights(), loaded.get_weights(), strict=True):
-        np.testing.assert_array_equal(found, wanted)
-
-
-def test_weights_in_words():
-    described = [models.weights_description(name) for name in ("imagenet", "none", "/a/b.h5")]
-    assert described == ["ImageNet weights", "random initial weights", "weights of b.h5"]
+def test_a_network_of_any_head_is_saved_and_loaded(tmp_path):
+    model = models.build(
+        "VGG16", 75, 4, intensity="square_root", input_scaling="backbone", head="generalized_mean"
+    )
+    model.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    images = np.random.default_rng(0).random((2, 75, 75, 4), np.float32) * 255
+    np.testing.assert_array_equal(loaded(images), model(images))

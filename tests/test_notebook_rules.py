@@ -128,7 +128,15 @@ def test_defaults_are_the_quick_preset(name):
 def test_preset_names_itself_and_leaves_no_protocol_open(preset):
     values = parameters.read_preset(paths.PRESETS / f"{preset}.yaml")
     assert values["preset"] == preset
-    chosen_by_users = {"data", "leave_out", "sample", "run_a", "run_b", "vgg_stage1_epochs"}
+    chosen_by_users = {
+        "data",
+        "leave_out",
+        "sample",
+        "run_a",
+        "run_b",
+        "vgg_stage1_epochs",
+        "backbone",
+    }
     assert set(values) | chosen_by_users == parameters.KNOWN_NAMES
 
 

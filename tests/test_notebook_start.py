@@ -93,14 +93,16 @@ def test_open_dataset_without_a_folder_writes_the_synthetic_one(
 ):
     asked = []
 
-    def written(samples, size):
-        asked.append((samples, size))
+    def written(samples, size, micrometres):
+        asked.append((samples, size, micrometres))
         return write_dataset(tmp_path / "synthetic", samples=samples)
 
     monkeypatch.setattr(embedded, "write_embedded", written)
-    values = parameters.validate("1_explore", {"synthetic_samples": 21, "synthetic_size": 64})
+    values = parameters.validate(
+        "1_explore", {"synthetic_samples": 21, "synthetic_size": 64, "synthetic_micrometres": 50.0}
+    )
     assert len(notebook.open_dataset(values)) == 21
-    assert asked == [(21, 64)]
+    assert asked == [(21, 64, 50.0)]
 
 
 def test_open_dataset_names_the_parameter_when_the_folder_is_missing():

@@ -25,8 +25,8 @@ def open_run(notebook="2_train_resnet", dataset=DATASET, inputs=(), **values):
     return runs.Run(notebook, checked, "Title", dataset, inputs)
 
 
-def finished(backbone="VGG16", **options):
-    run = open_run(**options)
+def finished(backbone="VGG16", notebook="3_train_vgg", **options):
+    run = open_run(notebook, **options)
     run.write_metrics({"backbone": backbone})
     run.finish()
     return run
@@ -238,45 +238,47 @@ def test_tables_are_written_with_nine_digits():
     assert text == 'epoch,loss,stage\n1,0.333333333,"ä, b"\n'
 
 
-def test_find_gives_the_newest_finished_run_of_the_backbone():
+def test_find_gives_the_newest_finished_run_of_the_notebook():
     newest, oldest = finished(seed=1), finished(seed=2)
-    finished("InceptionResNetV2", seed=3)
+    finished(notebook="2_train_resnet", seed=3)
     open_run(seed=4)
     edit(oldest, finished="2000-01-01T00:00:00.000+00:00")
-    assert runs.find("", "VGG16") == newest.folder
+    assert runs.find("", "3_train_vgg") == newest.folder
 
 
 def test_find_by_name_and_by_path(monkeypatch):
     run = finished()
-    assert runs.find(run.name, "VGG16") == run.folder
-    assert runs.find(str(run.folder), "VGG16") == run.folder
+    assert runs.find(run.name, "3_train_vgg") == run.folder
+    assert runs.find(str(run.folder), "3_train_vgg") == run.folder
     monkeypatch.setenv("HPA_RUNS", "/elsewhere")
-    assert runs.find(str(run.folder), "VGG16") == run.folder
+    assert runs.find(str(run.folder), "3_train_vgg") == run.folder
 
 
 def test_find_without_any_finished_run():
     open_run()
-    with pytest.raises(HpaError, match="no finished VGG16 run") as caught:
-        runs.find("", "VGG16")
+    with pytest.raises(HpaError, match="no finished run of 3_train_vgg") as caught:
+        runs.find("", "3_train_vgg")
     assert str(paths.runs_folder()) in caught.value.problem
 
 
 def test_find_refuses_a_folder_that_is_no_run():
     with pytest.raises(HpaError, match="isn't a run folder"):
-        runs.find("absent", "VGG16")
+        runs.find("absent", "3_train_vgg")
 
 
 def test_find_refuses_an_unfinished_run():
     run = open_run()
     run.fail("boom")
     with pytest.raises(HpaError, match="is failed, not complete"):
-        runs.find(run.name, "VGG16")
+        runs.find(run.name, "3_train_vgg")
 
 
-def test_find_refuses_a_run_of_another_backbone():
-    run = finished("InceptionResNetV2")
-    with pytest.raises(HpaError, match="trained InceptionResNetV2, not VGG16") as caught:
-        runs.find(run.name, "VGG16")
+def test_find_refuses_a_run_that_trained_no_network():
+    run = open_run()
+    run.write_metrics({})
+    run.finish()
+    with pytest.raises(HpaError, match="trained no network") as caught:
+        runs.find(run.name, "3_train_vgg")
     assert str(run.folder) in caught.value.problem
 
 

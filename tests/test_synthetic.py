@@ -163,6 +163,7 @@ def test_settings_are_recorded(written):
         "samples": 10,
         "seed": 2,
         "size": 64,
+        "micrometres": 164.0,
         "balance": False,
         "test_samples": 0,
         "test_exposure": 0.75,

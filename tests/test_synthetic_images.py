@@ -239,6 +239,29 @@ def test_exposure_scales_the_light_and_leaves_the_cells_alone():
         assert np.corrcoef(first[lit], second[lit])[0, 1] > 0.85
 
 
+def test_half_the_field_shows_nuclei_of_four_times_the_area():
+    def typical_area(micrometres):
+        areas = []
+        for seed in range(6):
+            rng = np.random.default_rng(seed)
+            line = draw_cell_line(rng, touching=False, spread=False)
+            nuclei = draw_field(rng, 512, line, micrometres).nucleus > 0.5
+            found = cv2.connectedComponentsWithStats(nuclei.astype(np.uint8))[2]
+            areas += found[1:, cv2.CC_STAT_AREA].tolist()
+        return np.median(areas)
+
+    assert 2.8 < typical_area(82.0) / typical_area(164.0) < 4.5  # more are cut by the edge
+    half, whole = (draw_sample((0,), 0, 1, 128, micrometres=side) for side in (82.0, 164.0))
+    assert half.shape == whole.shape
+    assert (half != whole).any()
+
+
+@pytest.mark.parametrize("micrometres", [0.0, 39.0, 165.0, np.nan])
+def test_impossible_fields_are_refused(micrometres):
+    with pytest.raises(HpaError, match=r"micrometres is .*40 to 164"):
+        draw_sample((0,), 0, 0, 64, micrometres=micrometres)
+
+
 @pytest.mark.parametrize("exposure", [0.0, -1.0, np.inf, np.nan])
 def test_impossible_exposures_are_refused(exposure):
     with pytest.raises(HpaError, match="exposure"):

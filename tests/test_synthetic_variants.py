@@ -84,11 +84,11 @@ def test_an_interrupted_folder_is_resumed(written, tmp_path, monkeypatch):
     """The interruption comes when some files are damaged already."""
     damage, done = synthetic._damage_file, []
 
-    def failing(folder, sample, one, seed, size):
+    def failing(folder, sample, one, *settings):
         if len(done) == 4:
             raise KeyboardInterrupt
         done.append(one)
-        damage(folder, sample, one, seed, size)
+        damage(folder, sample, one, *settings)
 
     monkeypatch.setattr(synthetic, "_damage_file", failing)
     with pytest.raises(KeyboardInterrupt):
@@ -125,7 +125,9 @@ def test_test_images_are_darker_by_the_exposure(exposure):
     bright = plan(20, 0, 256, False, Variants(test_samples=20, test_exposure=1.0))
     dark = plan(20, 0, 256, False, Variants(test_samples=20, test_exposure=exposure))
     means = [
-        np.mean([draw(sample, 0, 256).mean(axis=(0, 1)) for sample in one.samples[20:]], axis=0)
+        np.mean(
+            [draw(sample, 0, 256, 164.0).mean(axis=(0, 1)) for sample in one.samples[20:]], axis=0
+        )
         for one in (dark, bright)
     ]
     np.testing.assert_allclose(means[0] / means[1], exposure, rtol=0.12)
@@ -196,7 +198,9 @@ def test_pairs_that_barely_moved_are_found_by_their_hashes(tmp_path):
 def test_other_samples_do_not_match():
     planned = plan(12, 1, 96, False, Variants(near_duplicates=0.25))
     members = {one for pair in planned.near_duplicates for one in (pair.index, pair.other)}
-    others = [draw(sample, 1, 96) for sample in planned.samples if sample.index not in members]
+    others = [
+        draw(sample, 1, 96, 164.0) for sample in planned.samples if sample.index not in members
+    ]
     for first, second in itertools.pairwise(others):
         found, wanted = (one.mean(axis=-1, dtype=np.float32) for one in (first, second))
         match = cv2.matchTemplate(found, wanted[24:-24, 24:-24], cv2.TM_CCOEFF_NORMED)
@@ -225,7 +229,7 @@ def test_each_kind_of_damage_can_be_found(kind, tmp_path):
     [damage] = [one for one in plan(8, 3, 64, False, variants).damage if one.kind == kind]
     write_dataset(tmp_path, 8, 3, size=64, progress=False, workers=1)
     planned = plan(8, 3, 64, False, variants).samples[damage.index]
-    synthetic._damage_file(tmp_path, planned, damage, 3, 64)
+    synthetic._damage_file(tmp_path, planned, damage, 3, 64, 164.0)
     name = sample_id(3, damage.index)
     path = images.channel_file(tmp_path / "train", name, damage.channel)
     if kind == "16 bit":

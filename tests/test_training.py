@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hpa_lib import feed, inference, models, schedules, splits, study_metrics, training
+from hpa_lib import backbones, feed, inference, models, schedules, splits, study_metrics, training
 from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters, VggParameters
 
@@ -46,7 +46,7 @@ def make_trainer(array_source):
     """Function that makes a trainer of a toy network on 20 random images."""
 
     def make(folder, seed=0):
-        training.prepare(seed, deterministic=True)
+        training.prepare(TrainParameters(seed=seed, cpu_threads=0))
         random = np.random.default_rng(5)
         pixels = random.integers(0, 256, (20, SIZE, SIZE, 3)).astype(np.float32)
         truth = (random.random((20, 28)) < 0.2).astype(np.uint8)
@@ -62,7 +62,7 @@ def make_trainer(array_source):
         return made
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(models.BACKBONES, "Toy", toy_backbone)
+        patch.setitem(backbones.BACKBONES, "Toy", backbones.Backbone(toy_backbone, "symmetric"))
         yield make
 
 
@@ -365,9 +365,10 @@ def test_a_stage_says_what_it_does(given, wanted):
 
 def test_prepare_names_the_devices_and_seeds():
     gpus = len(tf.config.list_physical_devices("GPU"))
-    assert training.prepare(0, deterministic=False) == (f"{gpus} × GPU" if gpus else "CPU")
+    values = TrainParameters(deterministic=False, cpu_threads=0)
+    assert training.prepare(values) == (f"{gpus} × GPU" if gpus else "CPU")
     first = keras.layers.Dense(3)(np.ones((1, 4))).numpy()
-    training.prepare(0, deterministic=False)
+    training.prepare(values)
     np.testing.assert_array_equal(keras.layers.Dense(3)(np.ones((1, 4))).numpy(), first)
 
 
@@ -381,11 +382,13 @@ def test_prepare_sets_the_threads_before_tensorflow_computes(before, wanted):
     script = f"""
 from hpa_lib import training
 from hpa_lib.errors import HpaError
+from hpa_lib.parameters import VggParameters
 {before}
+values = VggParameters(cpu_threads=4, vgg_cpu_threads=3)
 try:
-    training.prepare(0, deterministic=True, cpu_threads=3)
+    training.prepare(values)
     training.tf.zeros(1)
-    training.prepare(0, deterministic=True, cpu_threads=3)  # the notebook's cell is run again
+    training.prepare(values)  # the notebook's cell is run again
     threading = training.tf.config.threading
     at_a_time = threading.get_inter_op_parallelism_threads()
     threads = threading.get_intra_op_parallelism_threads()
