@@ -8,8 +8,8 @@ down to facts:
 3. protocols: ``training``, ``training_state``, ``results``, ``comparison``, ``evaluation``,
    ``source_evaluation``, ``wording``, ``predictions``, ``runs``
 4. the mathematics: ``models``, ``backbones``, ``initialization``, ``batch_normalization``,
-   ``losses``, ``optimizers``, ``schedules``, ``inference``, ``metrics``, ``study_metrics``,
-   ``thresholds``, ``baselines``
+   ``losses``, ``optimizers``, ``schedules``, ``weight_averages``, ``mixed_precision``,
+   ``inference``, ``metrics``, ``study_metrics``, ``thresholds``, ``baselines``
 5. the data: ``dataset``, ``layouts``, ``label_tables``, ``image_files``, ``checks``,
    ``archives``, ``samples``, ``cache``, ``cache_pruning``, ``class_sampling``, ``feed``,
    ``images``, ``resizing``, ``augment``, ``batch_memory``, ``splits``, ``stratification``,

@@ -25,7 +25,7 @@ class FusedAdam(keras.optimizers.Adam):
         if self.amsgrad or tf.distribute.has_strategy():
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
-        step = tf.cast(self.iterations.value + 1, tf.float32)
+        step = keras.ops.cast(self.iterations, "float32") + 1
         beta_1_power = tf.pow(tf.constant(self.beta_1, tf.float32), step)
         beta_2_power = tf.pow(tf.constant(self.beta_2, tf.float32), step)
         rate = tf.cast(learning_rate, tf.float32)
@@ -50,9 +50,11 @@ class FusedAdam(keras.optimizers.Adam):
 def reset(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> None:
     """Give an optimizer the state of a new one: no momentum, step 0, another learning rate.
 
-    Equal to compiling with a new optimizer, without building the training graph again.
+    Equal to compiling with a new optimizer, without building the training graph again. Under
+    float16 Keras wraps the optimizer; the scale of the loss that it has found is kept.
     """
-    for variable in optimizer.variables:
-        if variable is not optimizer._learning_rate:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    for variable in inner.variables:
+        if variable is not inner._learning_rate:
             variable.assign(tf.zeros_like(variable.value))
-    optimizer.learning_rate = learning_rate
+    inner.learning_rate = learning_rate

@@ -133,6 +133,12 @@ class TrainParameters(DataParameters):
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="share by which labels are drawn towards one half"
     )
+    gradient_clip: float = Field(
+        0.0, ge=0, description="largest norm of all gradients together; 0: no limit"
+    )
+    gradient_accumulation: int = Field(
+        1, ge=1, le=4096, description="batches whose gradients are averaged for one update"
+    )
     stage1_epochs: int = Field(9, ge=0, description="epochs of stage 1")
     stage1_learning_rate: float = Field(
         3.0e-4, gt=0, le=1, description="highest learning rate of Adam in stage 1"
@@ -150,6 +156,12 @@ class TrainParameters(DataParameters):
     warmup_epochs: float = Field(
         1.0, ge=0, le=1000, description="epochs in which the learning rate rises to its peak"
     )
+    early_stopping: int = Field(
+        0, ge=0, description="epochs without a lower validation loss that end a stage; 0: never"
+    )
+    weight_averaging: float = Field(
+        0.0, ge=0, lt=1, description="decay of averages that stand in for the weights; 0: none"
+    )
     validation_draws: int = Field(
         0, ge=0, description="samples drawn once for validation; 0: the whole validation part"
     )
@@ -166,6 +178,9 @@ class TrainParameters(DataParameters):
     )
     threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched", "expected_f1"] = Field(
         "expected_f1", description="rule that sets each class's threshold; see hpa_lib.thresholds"
+    )
+    precision: Literal["float32", "mixed", "auto"] = Field(
+        "float32", description="mixed: half where it is safe; auto: mixed where it is fast"
     )
     deterministic: bool = Field(True, description="the same bits in every run with as many threads")
     cpu_threads: int = Field(

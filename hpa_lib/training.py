@@ -2,7 +2,9 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from hpa_lib import (
     labels,
     losses,
     metrics,
+    mixed_precision,
     models,
     optimizers,
     schedules,
@@ -29,6 +32,7 @@ from hpa_lib.inference import Predictor
 from hpa_lib.parameters import TrainParameters
 from hpa_lib.runs import BEST_WEIGHTS, STATE
 from hpa_lib.splits import Split
+from hpa_lib.weight_averages import WeightAverage
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +86,38 @@ def stages(values: TrainParameters) -> list[Stage]:
 
 
 @dataclass(frozen=True)
+class Options:
+    """How a network is trained, whatever the stage.
+
+    Attributes:
+        reestimation_batches: Training batches over which the statistics of batch normalization
+            are averaged anew before each validation; 0 keeps the moving averages, as the study
+            did. See `batch_normalization.Reestimator`.
+        loss: One of `losses.LOSSES`.
+        label_smoothing: See `losses.create`.
+        weight_averaging: Decay of averages of the weights, which are validated, saved and
+            evaluated in place of the weights; 0 for none. See `weight_averages`.
+        gradient_clip: Largest norm of all gradients together; 0 for no limit.
+        gradient_accumulation: Batches whose gradients are averaged for one update.
+        early_stopping: Epochs without a lower validation loss after which a stage ends; 0 for
+            never.
+    """
+
+    reestimation_batches: int = 0
+    loss: str = "binary_crossentropy"
+    label_smoothing: float = 0.0
+    weight_averaging: float = 0.0
+    gradient_clip: float = 0.0
+    gradient_accumulation: int = 1
+    early_stopping: int = 0
+
+
+def options(values: TrainParameters) -> Options:
+    """The options that a training notebook's parameters name."""
+    return Options(**{field.name: getattr(values, field.name) for field in fields(Options)})
+
+
+@dataclass(frozen=True)
 class Validation:
     """What the checkpoint is chosen on.
 
@@ -99,17 +135,18 @@ class Validation:
 
 
 def prepare(values: TrainParameters) -> str:
-    """Seed Keras and TensorFlow, set their threads, and say what they compute on.
+    """Seed Keras and TensorFlow, set threads and precision, and say what they compute on.
 
     With ``deterministic`` operations run one after another: where gradients of several branches
     meet, TensorFlow adds them in the order that they happen to be ready in. ``cpu_threads``
     decides in which order an operation that is shared out adds.
 
     Returns:
-        The devices in words, such as ``"2 × GPU"`` or ``"CPU"``.
+        The devices in words, such as ``"2 × GPU"`` or ``"CPU, bfloat16"``.
 
     Raises:
-        HpaError: If TensorFlow has begun to compute and would have to change its threads.
+        HpaError: If TensorFlow has begun to compute and would have to change its threads, or the
+            device lacks the precision.
     """
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -128,8 +165,10 @@ def prepare(values: TrainParameters) -> str:
             "Restart the kernel and run the notebook from its start.",
         ) from error
     keras.utils.set_random_seed(values.seed)
+    dtype = mixed_precision.use(values.precision)
     gpus = tf.config.list_physical_devices("GPU")
-    return f"{len(gpus)} × GPU" if gpus else "CPU"
+    device = f"{len(gpus)} × GPU" if gpus else "CPU"
+    return device if dtype == "float32" else f"{device}, {dtype}"
 
 
 def open_validation(
@@ -192,11 +231,7 @@ class Trainer:
         predictor: Forward pass of the same model.
         folder: Where weights and state are written. What lies there must come from the same
             parameters, data and code, for which `runs.Run` sees.
-        reestimation_batches: Training batches over which the statistics of batch normalization
-            are averaged anew before each validation; 0 keeps the moving averages, as the study
-            did. See `batch_normalization.Reestimator`.
-        loss: What training makes small; binary cross-entropy by default. The validation loss is
-            binary cross-entropy in any case.
+        options: Everything else.
 
     Raises:
         HpaError: If there is a state of an interrupted training that can't be read.
@@ -209,8 +244,7 @@ class Trainer:
         validation: Validation,
         predictor: Predictor,
         folder: Path,
-        reestimation_batches: int = 0,
-        loss: keras.losses.Loss | None = None,
+        options: Options | None = None,
     ) -> None:
         self._model = model
         # The same layers without the optimizer, whose state doesn't belong into a weight file.
@@ -222,16 +256,16 @@ class Trainer:
         self._state = folder / STATE
         self._rows: list[dict[str, float | str]] = training_state.read_history(self._state)
         self._interrupted = bool(self._rows)
-        self._reestimation_batches = reestimation_batches
-        self._loss = loss
+        self._options = options or Options()
         self._reestimator: Reestimator | None = None
+        self._average: WeightAverage | None = None
         self._frozen: bool | None = None
 
     @property
     def history(self) -> pd.DataFrame:
         """One row an epoch.
 
-        epoch (from 1), stage, learning_rate (of its last step); loss (see the trainer's `loss`),
+        epoch (from 1), stage, learning_rate (of its last step); loss (see `Options.loss`),
         binary_accuracy and batch_averaged_f1 as averages over the training batches; val_loss,
         val_binary_accuracy, val_batch_averaged_f1, val_micro_f1 and val_macro_f1 on the
         validation set, with cross-entropy as val_loss and decisions at
@@ -254,25 +288,46 @@ class Trainer:
         if not stage.epochs:
             log.info("%s is left out: it has no epoch.", stage.name.capitalize())
             return
-        done = sum(past["stage"] == stage.name for past in self._rows)
-        if done == stage.epochs:
+        done = self._epochs_done(stage)
+        if self.has_ended(stage):
             log.info("%s is trained already.", stage.name.capitalize())
             return
         if stage.freeze_backbone == self._frozen:
             optimizers.reset(self._model.optimizer, stage.learning_rate)
         else:
             self._frozen = stage.freeze_backbone
-            compile_network(self._model, stage, self._loss)
-            if self._reestimation_batches:
+            compile_network(self._model, stage, self._options)
+            if self._options.reestimation_batches:
                 self._reestimator = Reestimator(self._model)
-        self._take_up(optimizer=done > 0)
+        if self._interrupted and not done:
+            self._take_up()
+        if self._options.weight_averaging:
+            self._average = WeightAverage(self._model, self._options.weight_averaging)
+        if self._interrupted:
+            self._take_up(self._stage_variables)
         self._train(stage, done)
 
-    def _take_up(self, *, optimizer: bool) -> None:
+    @property
+    def _stage_variables(self) -> list[keras.Variable]:
+        """What a stage begins with anew: the optimizer's state, and averages of the weights."""
+        averages = self._average.variables if self._average else []
+        return [*self._model.optimizer.variables, *averages]
+
+    def _epochs_done(self, stage: Stage) -> int:
+        return sum(past["stage"] == stage.name for past in self._rows)
+
+    def has_ended(self, stage: Stage) -> bool:
+        """Whether all epochs are done, or the last ones without a lower validation loss."""
+        found = [past["val_loss"] for past in self._rows if past["stage"] == stage.name]
+        patience = self._options.early_stopping
+        stopped = 0 < patience < len(found) and len(found) - 1 - np.argmin(found) >= patience
+        return stopped or len(found) == stage.epochs
+
+    def _take_up(self, stage_variables: Sequence[keras.Variable] = ()) -> None:
         """Load the state of an interrupted training, once."""
         if self._interrupted:
             log.info("The training goes on after epoch %d.", len(self._rows))
-            training_state.load(self._state, self._model, optimizer=optimizer)
+            training_state.load(self._state, self._model, stage_variables)
             self._interrupted = False
 
     def _train(self, stage: Stage, done: int) -> None:
@@ -296,10 +351,14 @@ class Trainer:
             for rate in rates[epoch]:
                 model.optimizer.learning_rate = rate
                 averages = model.train_function(iter([next(batches)]))
+                if self._average:
+                    self._average.update()
             trained = {"learning_rate": float(rates[epoch, -1])}
             trained |= {name: float(averages[name]) for name in _TRAINED}
             seconds = (time.monotonic() - started) / (epoch + 1 - done)
             self._end_epoch(stage, trained, seconds)
+            if self.has_ended(stage):
+                break
 
     def restore(self, which: str) -> int:
         """Give the network the weights to evaluate.
@@ -311,7 +370,7 @@ class Trainer:
         Returns:
             The epoch (from 1) that the weights come from.
         """
-        self._take_up(optimizer=False)  # interrupted after the last epoch, no stage has done it
+        self._take_up()  # interrupted after the last epoch, no stage has done it
         if which == "last":
             return len(self._rows)
         self._weights.load_weights(self._folder / BEST_WEIGHTS)
@@ -325,25 +384,28 @@ class Trainer:
             trained: Learning rate of its last step, and averages over its batches.
             seconds: Time an epoch.
         """
-        self._reestimate()
-        row = {
-            "epoch": len(self._rows) + 1,
-            "stage": stage.name,
-            **trained,
-            **self._validate(),
-        }
-        for name in ("loss", "val_loss"):
-            if not np.isfinite(row[name]):
-                raise HpaError(
-                    f"After epoch {row['epoch']} ({stage.name}) {name} is {row[name]}.",
-                    "Lower stage1_learning_rate or stage2_learning_rate.",
-                )
         best = min((past["val_loss"] for past in self._rows), default=np.inf)
-        self._rows.append(row)
-        if row["val_loss"] < best:
-            save_weights(self._weights, self._folder / BEST_WEIGHTS)
-        training_state.save(self._state, self._model, self._rows)
-        done = sum(past["stage"] == stage.name for past in self._rows)
+        with self._average.applied() if self._average else nullcontext():
+            self._reestimate()
+            row = {
+                "epoch": len(self._rows) + 1,
+                "stage": stage.name,
+                **trained,
+                **self._validate(),
+            }
+            for name in ("loss", "val_loss"):
+                if not np.isfinite(row[name]):
+                    raise HpaError(
+                        f"After epoch {row['epoch']} ({stage.name}) {name} is {row[name]}.",
+                        "Lower stage1_learning_rate or stage2_learning_rate.",
+                    )
+            self._rows.append(row)
+            if row["val_loss"] < best:
+                save_weights(self._weights, self._folder / BEST_WEIGHTS)
+        if self._average and self.has_ended(stage):
+            self._average.apply()
+        training_state.save(self._state, self._model, self._stage_variables, self._rows)
+        done = self._epochs_done(stage)
         log.info(
             "%s, epoch %d of %d: loss %.4f, validation loss %.4f%s, validation macro F1 %.3f; "
             "%.0f s an epoch, about %.0f s left",
@@ -362,7 +424,7 @@ class Trainer:
         if self._reestimator is None:
             return
         epoch = len(self._rows)
-        order = self._feed.epoch_rows(epoch)[: self._reestimation_batches]
+        order = self._feed.epoch_rows(epoch)[: self._options.reestimation_batches]
         self._reestimator(self._feed.batch(epoch, step, rows)[0] for step, rows in enumerate(order))
 
     def _validate(self) -> dict[str, float]:
@@ -393,18 +455,21 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(temporary)
 
 
-def compile_network(
-    model: keras.Model, stage: Stage, loss: keras.losses.Loss | None = None
-) -> None:
+def compile_network(model: keras.Model, stage: Stage, options: Options = Options()) -> None:
     """Compile for a stage, and create all variables of optimizer and metrics.
 
     Left to itself, Keras creates them while it traces the first step, and traces the network
     twice more for that: for InceptionResNetV2 half of the time to the first step.
     """
     models.freeze_backbone(model, stage.freeze_backbone)
+    batches = options.gradient_accumulation
     model.compile(
-        optimizer=optimizers.FusedAdam(stage.learning_rate),
-        loss=loss or losses.create("binary_crossentropy"),
+        optimizer=optimizers.FusedAdam(
+            stage.learning_rate,
+            global_clipnorm=options.gradient_clip or None,
+            gradient_accumulation_steps=batches if batches > 1 else None,
+        ),
+        loss=losses.create(options.loss, options.label_smoothing),
         metrics=["binary_accuracy", batch_averaged_f1],
         jit_compile=False,
     )

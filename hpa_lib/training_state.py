@@ -1,12 +1,14 @@
 """Keep what a training needs to go on after it was interrupted, and take it up again.
 
 The file holds all variables of the network (weights, statistics of batch normalization, the
-states of random generators) and of its optimizer, and the history so far. Each epoch's order
+states of random generators), of its optimizer and of averages of the weights, and the history so
+far. Each epoch's order
 and augmentation follow from the seed and its number, so nothing else is needed.
 """
 
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,24 @@ from hpa_lib import files
 from hpa_lib.backend import keras
 from hpa_lib.errors import HpaError
 
-_HISTORY, _MODEL, _OPTIMIZER = "history", "model", "optimizer"
+_HISTORY, _MODEL, _STAGE = "history", "model", "stage"
 
 
-def save(path: Path, model: keras.Model, history: list[dict[str, Any]]) -> None:
-    """Write the state of a compiled network and its history, all or nothing.
+def save(
+    path: Path,
+    model: keras.Model,
+    stage_variables: Sequence[keras.Variable],
+    history: list[dict[str, Any]],
+) -> None:
+    """Write the state of a network in training and its history, all or nothing.
 
     Args:
         path: The file.
-        model: A compiled network with a built optimizer.
+        model: The network.
+        stage_variables: Those of its optimizer, and whatever else training changes.
         history: One mapping an epoch; text and finite numbers.
     """
-    variables = _named(_MODEL, model.variables) | _named(_OPTIMIZER, model.optimizer.variables)
+    variables = _named(_MODEL, model.variables) | _named(_STAGE, stage_variables)
     arrays = {name: variable.numpy() for name, variable in variables.items()}
     with files.replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays, **{_HISTORY: np.array(json.dumps(history))})
@@ -48,20 +56,18 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         raise _damaged(path, error) from error
 
 
-def load(path: Path, model: keras.Model, *, optimizer: bool) -> None:
+def load(path: Path, model: keras.Model, stage_variables: Sequence[keras.Variable] = ()) -> None:
     """Give a network the variables of a state file.
 
     Args:
         path: A file that `save` wrote for the same network.
         model: The network.
-        optimizer: Also set the variables of its optimizer, which must be built.
+        stage_variables: As in `save`, to set them too.
 
     Raises:
         HpaError: If the file can't be read or holds another network.
     """
-    wanted = _named(_MODEL, model.variables)
-    if optimizer:
-        wanted |= _named(_OPTIMIZER, model.optimizer.variables)
+    wanted = _named(_MODEL, model.variables) | _named(_STAGE, stage_variables)
     try:
         with np.load(path) as stored:
             arrays = {name: stored[name] for name in wanted}
@@ -74,7 +80,7 @@ def load(path: Path, model: keras.Model, *, optimizer: bool) -> None:
         variable.assign(arrays[name])
 
 
-def _named(prefix: str, variables: list[keras.Variable]) -> dict[str, keras.Variable]:
+def _named(prefix: str, variables: Sequence[keras.Variable]) -> dict[str, keras.Variable]:
     """Variables by a name that is the same in every process."""
     return {f"{prefix}-{number}": variable for number, variable in enumerate(variables)}
 

@@ -36,7 +36,14 @@ def train(optimizer, steps=12, model=None, freeze=False):
 
 @pytest.mark.parametrize("freeze", [False, True])
 @pytest.mark.parametrize(
-    "options", [{}, {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3}, {"amsgrad": True}]
+    "options",
+    [
+        {},
+        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+        {"amsgrad": True},
+        {"global_clipnorm": 0.05},
+        {"gradient_accumulation_steps": 3},
+    ],
 )
 def test_equals_keras_adam(options, freeze):
     stock, stock_losses = train(keras.optimizers.Adam(1e-2, **options), freeze=freeze)

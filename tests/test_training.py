@@ -45,7 +45,7 @@ class RecordingTrainer(training.Trainer):
 def make_trainer(array_source):
     """Function that makes a trainer of a toy network on 20 random images."""
 
-    def make(folder, seed=0):
+    def make(folder, seed=0, **options):
         training.prepare(TrainParameters(seed=seed, cpu_threads=0))
         random = np.random.default_rng(5)
         pixels = random.integers(0, 256, (20, SIZE, SIZE, 3)).astype(np.float32)
@@ -57,7 +57,9 @@ def make_trainer(array_source):
         )
         validation = training.Validation(source, truth[14:], np.arange(14, 20), 4)
         predictor = inference.Predictor(model)
-        made = RecordingTrainer(model, batches, validation, predictor, folder)
+        made = RecordingTrainer(
+            model, batches, validation, predictor, folder, training.Options(**options)
+        )
         made.model, made.predictor, made.validation = model, predictor, validation
         return made
 
@@ -135,6 +137,59 @@ def test_best_weights_are_loaded_when_later_epochs_are_worse(trainer):
     probability = made.predictor(made.validation.source, made.validation.rows)
     loss = training.binary_crossentropy(made.validation.truth, probability)
     assert loss == pytest.approx(losses[best], abs=1e-7)
+
+
+def test_a_stage_ends_early_without_a_lower_validation_loss(make_trainer, tmp_path):
+    made = make_trainer(tmp_path, early_stopping=2)
+    stage = training.Stage("ruin", 30, 0.5, freeze_backbone=False)
+    made.run(stage)
+    losses = made.history["val_loss"].tolist()
+    assert 3 <= len(losses) < 30
+    assert len(losses) - 1 - int(np.argmin(losses)) == 2
+    assert made.has_ended(stage)
+    made.run(stage)  # as after an interruption
+    assert len(made.history) == len(losses)
+    assert not made.has_ended(SECOND)
+
+
+def test_averaged_weights_are_validated_saved_and_evaluated(make_trainer, tmp_path):
+    plain, averaged = (
+        make_trainer(tmp_path / name, **options)
+        for name, options in (("plain", {}), ("averaged", {"weight_averaging": 0.99}))
+    )
+    for made in (plain, averaged):
+        made.run(SECOND)
+    # The same batches and steps: the training figures agree, those of the averages don't.
+    assert plain.history["loss"].tolist() == averaged.history["loss"].tolist()
+    assert plain.history["val_loss"].tolist() != averaged.history["val_loss"].tolist()
+    for which in ("last", "best"):
+        epoch = averaged.restore(which)
+        validation = averaged.validation
+        probability = averaged.predictor(validation.source, validation.rows)
+        loss = training.binary_crossentropy(validation.truth, probability)
+        assert loss == pytest.approx(averaged.history["val_loss"][epoch - 1], abs=1e-7)
+
+
+def test_accumulated_gradients_are_those_of_a_larger_batch():
+    random = np.random.default_rng(0)
+    values, truth = random.random((8, 5), np.float32), np.eye(8, 28, dtype=np.float32)
+
+    def trained_weights(batch_size, accumulation):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((5,))
+        backbone = keras.Model(inputs, inputs, name=models.BACKBONE_LAYER)
+        outputs = keras.layers.Dense(28, activation="sigmoid")(backbone(inputs))
+        model = keras.Model(inputs, outputs)
+        options = training.Options(gradient_accumulation=accumulation)
+        training.compile_network(model, training.Stage("all", 1, 0.1, False), options)
+        for _ in range(3):
+            for start in range(0, 8, batch_size):
+                rows = slice(start, start + batch_size)
+                model.train_on_batch(values[rows], truth[rows])
+        return model.get_weights()
+
+    for wanted, found in zip(trained_weights(8, 1), trained_weights(4, 2), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_best_weights_fit_a_new_network(trained):

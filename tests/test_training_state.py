@@ -1,17 +1,19 @@
 """A training that is killed goes on after its last finished epoch."""
 
+import json
 import subprocess
 import sys
 import time
 
 import numpy as np
+import pytest
 
 from hpa_lib import training_state
 
 EPOCHS = 12
 
 SCRIPT = """
-import sys, time
+import json, sys, time
 from pathlib import Path
 
 import numpy as np
@@ -49,21 +51,32 @@ truth = (np.random.default_rng(6).random((20, 28)) < 0.2).astype(np.uint8)
 model = models.build("Toy", 12)
 batches = feed.TrainingFeed(Images(), truth, np.arange(14), batch_size=4, policy="study")
 validation = training.Validation(Images(), truth[14:], np.arange(14, 20), 4)
-trainer = SlowTrainer(model, batches, validation, inference.Predictor(model), folder, 2)
+options = training.Options(**json.loads(sys.argv[3]))
+trainer = SlowTrainer(model, batches, validation, inference.Predictor(model), folder, options)
 trainer.run(training.Stage("all", EPOCHS, 1e-2, False, "cosine", 0.5))
+trainer.restore("last")
 trainer.history.to_csv(folder / "history.csv")
 np.savez(folder / "weights.npz", *model.get_weights())
 """.replace("EPOCHS", str(EPOCHS))
 
 
-def start(folder, pause):
+def start(folder, pause, options):
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(pause)])
+    arguments = [str(folder), str(pause), json.dumps(options)]
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments])
 
 
-def test_killed_training_ends_with_the_bits_of_one_that_was_not(tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"reestimation_batches": 2},
+        {"weight_averaging": 0.9, "gradient_accumulation": 2, "gradient_clip": 0.1},
+    ],
+    ids=["statistics", "averages"],
+)
+def test_killed_training_ends_with_the_bits_of_one_that_was_not(tmp_path, options):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = start(killed, 0.2)
+    process = start(killed, 0.2, options)
     deadline = time.monotonic() + 120
     while len(training_state.read_history(killed / "state.npz")) < 3:
         assert process.poll() is None
@@ -73,7 +86,7 @@ def test_killed_training_ends_with_the_bits_of_one_that_was_not(tmp_path):
     process.wait()
     left = len(training_state.read_history(killed / "state.npz"))
     assert 3 <= left < EPOCHS
-    finishing = [start(folder, 0) for folder in (whole, killed)]
+    finishing = [start(folder, 0, options) for folder in (whole, killed)]
     assert [process.wait(timeout=240) for process in finishing] == [0, 0]
     assert (killed / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
     with np.load(whole / "weights.npz") as wanted, np.load(killed / "weights.npz") as found:
