@@ -110,6 +110,7 @@ class TrainingFeed:
         sampling: One of `class_sampling.SAMPLINGS`. Unless it is uniform, an epoch draws each
             row as often as its weight says, up to rounding.
         policy: One of `augment.POLICIES`.
+        mixup: Strength of `augment.mix`; 0 for none.
         seed: Each epoch has its own random numbers, derived from the seed and its number, so
             that a resumed run repeats an uninterrupted one.
     """
@@ -125,6 +126,7 @@ class TrainingFeed:
         draws: str = "epochs",
         sampling: str = "uniform",
         policy: str = "none",
+        mixup: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.source = source
@@ -136,6 +138,7 @@ class TrainingFeed:
         self._uniform = sampling == "uniform"
         self._weights = class_sampling.row_weights(multi_hot[self.rows], sampling)
         self._policy = policy
+        self._mixup = mixup
         self._seed = seed
 
     def epoch_rows(self, epoch: int) -> np.ndarray:
@@ -157,7 +160,10 @@ class TrainingFeed:
         pictures = [self.source[row] for row in rows]
         # Step 0 would repeat the random numbers of `epoch_rows`: missing numbers count as 0.
         seed = (self._seed, epoch, 1 + step)
-        return augment.augment_batch(pictures, self._policy, seed), self._labels[rows]
+        batch, truth = augment.augment_batch(pictures, self._policy, seed), self._labels[rows]
+        if self._mixup:
+            return augment.mix(batch, truth, self._mixup, (*seed, 1))
+        return batch, truth
 
     def class_shares(self) -> pd.DataFrame:
         """How often each class is drawn; see `class_sampling.table`."""
@@ -211,6 +217,7 @@ def training_feed(
         draws=values.draws,
         sampling=values.sampling,
         policy=values.augmentation,
+        mixup=values.mixup,
         seed=values.seed,
     )
 

@@ -124,8 +124,11 @@ class TrainParameters(DataParameters):
     image_source: Literal["cache", "decode"] = Field(
         "cache", description="cache: decoded once to 8 bits; decode: read files in every step"
     )
-    augmentation: Literal["study", "none"] = Field(
-        "study", description="study: one flip or quarter turn an image; none: no change"
+    augmentation: Literal["study", "dihedral", "strong", "none"] = Field(
+        "study", description="changes to training images; see hpa_lib.augment"
+    )
+    mixup: float = Field(
+        0.0, ge=0, le=10, description="strength of mixing training images; 0: none"
     )
     loss: Literal["binary_crossentropy", "focal", "asymmetric", "soft_f1"] = Field(
         "binary_crossentropy", description="what training makes small; see hpa_lib.losses"
@@ -296,6 +299,11 @@ def _refuse_conflicts(values: TrainParameters) -> None:
             f"interpolation is {composed[1]!r}.",
             "Reading images in every step is the study's way: set composition to 'composite' and "
             "interpolation to 'bilinear', or image_source to 'cache'.",
+        )
+    if values.augmentation == "strong" and values.image_source == "decode":
+        raise HpaError(
+            "Parameter augmentation is 'strong' while image_source is 'decode'.",
+            "It takes images of 8 bits: set image_source to 'cache'.",
         )
     if values.label_smoothing and values.loss not in ("binary_crossentropy", "focal"):
         raise HpaError(

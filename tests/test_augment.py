@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -120,5 +121,71 @@ def test_policy_takes_views_and_several_numbers_as_a_seed():
 
 
 def test_an_unknown_policy_is_refused():
-    with pytest.raises(HpaError, match="augmentation is 'strong'"):
-        augment.augment_batch(np.zeros((1, 4, 4, 3), np.uint8), "strong", 0)
+    with pytest.raises(HpaError, match="augmentation is 'fierce'"):
+        augment.augment_batch(np.zeros((1, 4, 4, 3), np.uint8), "fierce", 0)
+
+
+def test_dihedral_policy_draws_all_eight_equally_often():
+    image = random_images(1, 5)[0]
+    batch = np.repeat(image[None], 4000, axis=0)
+    augmented = augment.augment_batch(batch, "dihedral", seed=0)
+    eight = [np.rot90(side, turns) for side in (image, image[:, ::-1]) for turns in range(4)]
+    counts = [int((augmented == one).all((1, 2, 3)).sum()) for one in eight]
+    assert sum(counts) == 4000
+    # 500 expected; five standard deviations are 5 × √(4000 × 1/8 × 7/8) = 105.
+    assert all(abs(count - 500) < 105 for count in counts)
+
+
+def smooth_images(count, size=64, channels=4):
+    coarse = np.random.default_rng(1).integers(40, 200, (count, 4, 4, channels), np.uint8)
+    large = [cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC) for image in coarse]
+    return np.stack(large)
+
+
+def test_strong_policy_changes_images_within_its_bounds():
+    batch = smooth_images(200)
+    augmented = augment.augment_batch(batch, "strong", seed=0)
+    assert augmented.shape == batch.shape
+    assert augmented.dtype == np.uint8
+    moved = augment.augment_batch(batch, "dihedral", seed=0)  # draws the same eight first
+    ratios = augmented.mean((1, 2)) / moved.mean((1, 2))
+    assert 0.5 < ratios.min() < 0.9
+    assert 1.1 < ratios.max() < 1.8
+    assert (np.ptp(ratios, axis=1) > 0.02).mean() > 0.9  # each channel on its own
+    black = (augmented == 0).all(axis=-1).mean((1, 2))
+    hidden = black > 0.5 * 0.2**2
+    assert 0.3 < hidden.mean() < 0.7
+    assert black.max() < 1.5 * 0.2**2
+
+
+def test_strong_policy_follows_the_seed_alone():
+    batch = smooth_images(4)
+    one, same, other = (augment.augment_batch(batch, "strong", seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_strong_policy_takes_8_bits():
+    with pytest.raises(HpaError, match="'strong', but the images are float32"):
+        augment.augment_batch(random_images(2, 8, dtype=np.float32), "strong", seed=0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_mixed_images_and_labels_have_the_same_shares(dtype):
+    values = np.arange(0, 160, 10)
+    batch = np.broadcast_to(values[:, None, None, None], (16, 2, 2, 3)).astype(dtype)
+    labels = np.eye(16, 28, dtype=np.float32)
+    images, mixed = augment.mix(batch, labels, 1.0, seed=(0, 1))
+    assert (images.dtype, mixed.dtype) == (dtype, np.float32)
+    np.testing.assert_allclose(mixed.sum(axis=1), 1, rtol=1e-6)
+    expected = mixed[:, :16] @ values
+    np.testing.assert_allclose(images[:, 0, 0, 0], expected, atol=0.51)
+    assert ((mixed > 0).sum(axis=1) == 2).sum() > 10
+    again, _ = augment.mix(batch, labels, 1.0, seed=(0, 1))
+    np.testing.assert_array_equal(images, again)
+
+
+def test_little_mixing_leaves_most_images_nearly_alone():
+    labels = np.eye(28, dtype=np.float32)
+    _, mixed = augment.mix(np.zeros((28, 1, 1, 1), np.uint8), labels, 0.05, seed=0)
+    assert (mixed.max(axis=1) > 0.95).mean() > 0.7

@@ -78,6 +78,17 @@ def test_class_balanced_sampling_draws_rare_classes_as_often_as_others(draws):
     assert shares["share drawn"].tolist()[:3] == pytest.approx([0.5, 0.5, 0])
 
 
+def test_mixup_mixes_images_and_labels_of_a_batch():
+    rows = np.array([2, 9, 17, 25])
+    pictures, truth = numbered(mixup=1.0).batch(0, 0, rows)
+    np.testing.assert_allclose(truth.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(pictures[:, 0, 0, 0], truth @ np.arange(28), atol=0.51)
+    again, _ = numbered(mixup=1.0).batch(0, 0, rows)
+    np.testing.assert_array_equal(pictures, again)
+    other, _ = numbered(mixup=1.0).batch(0, 1, rows)
+    assert (pictures != other).any()
+
+
 def test_batch_joins_images_with_their_labels():
     images_of_rows, labels_of_rows = numbered().batch(0, 0, np.array([7, 2]))
     assert images_of_rows[:, 0, 0, 0].tolist() == [7, 2]
