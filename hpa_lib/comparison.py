@@ -38,6 +38,9 @@ COMPARED: tuple[str, ...] = (
 
 _TRIVIAL = "the trivial predictor "
 
+_FREE = {"preset", "data", "seed", "device", "deterministic", "cpu_threads", "vgg_cpu_threads"}
+"""Parameters that are no part of the study's protocol."""
+
 
 @dataclass(frozen=True)
 class TrainedRun:
@@ -292,10 +295,7 @@ def _obstacle(run: TrainedRun) -> str | None:
         return f"no: {samples} samples of {name}, not the study's {STUDY_SAMPLES}"
     expected = runs.preset_parameters("seed", run.manifest["notebook"])
     different = [
-        name
-        for name, value in expected.items()
-        if name not in ("preset", "data", "seed", "deterministic", "cpu_threads", "vgg_cpu_threads")
-        and values.get(name) != value
+        name for name, value in expected.items() if name not in _FREE and values.get(name) != value
     ]
     if different:
         return f"no: other protocol ({', '.join(different)})"

@@ -69,7 +69,7 @@ def use(precision: str) -> str:
     Raises:
         HpaError: As `policy`.
     """
-    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    details = map(tf.config.experimental.get_device_details, tf.config.get_visible_devices("GPU"))
     capabilities = [found.get("compute_capability", (0, 0)) for found in details]
     name = policy(precision, capabilities, _flags_of_this_cpu())
     keras.mixed_precision.set_global_policy(name)

@@ -182,6 +182,9 @@ class TrainParameters(DataParameters):
     threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched", "expected_f1"] = Field(
         "expected_f1", description="rule that sets each class's threshold; see hpa_lib.thresholds"
     )
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="auto: a GPU where there is one; gpu: an error where there is none"
+    )
     precision: Literal["float32", "mixed", "auto"] = Field(
         "float32", description="mixed: half where it is safe; auto: mixed where it is fast"
     )

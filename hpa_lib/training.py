@@ -150,6 +150,7 @@ def prepare(values: TrainParameters) -> str:
     """
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
+    _choose_device(values.device)
     own_threads = getattr(values, "vgg_cpu_threads", -1)
     wanted = own_threads if own_threads >= 0 else values.cpu_threads
     threading = tf.config.threading
@@ -165,10 +166,30 @@ def prepare(values: TrainParameters) -> str:
             "Restart the kernel and run the notebook from its start.",
         ) from error
     keras.utils.set_random_seed(values.seed)
+    gpus = tf.config.get_visible_devices("GPU")
     dtype = mixed_precision.use(values.precision)
-    gpus = tf.config.list_physical_devices("GPU")
     device = f"{len(gpus)} × GPU" if gpus else "CPU"
     return device if dtype == "float32" else f"{device}, {dtype}"
+
+
+def _choose_device(device: str) -> None:
+    """Hide GPUs or demand them; let those in use take memory as they need it."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise HpaError(
+            "Parameter device is 'gpu', but TensorFlow sees none.",
+            "Install requirements-gpu.lock where there is an NVIDIA GPU, or set device to 'auto'.",
+        )
+    try:
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in tf.config.get_visible_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:
+        raise HpaError(
+            f"Parameter device is {device!r}, but TensorFlow has already computed in this process.",
+            "Restart the kernel and run the notebook from its start.",
+        ) from error
 
 
 def open_validation(
@@ -350,7 +371,7 @@ class Trainer:
             model.reset_metrics()
             for rate in rates[epoch]:
                 model.optimizer.learning_rate = rate
-                averages = model.train_function(iter([next(batches)]))
+                averages = self._step(next(batches))
                 if self._average:
                     self._average.update()
             trained = {"learning_rate": float(rates[epoch, -1])}
@@ -359,6 +380,18 @@ class Trainer:
             self._end_epoch(stage, trained, seconds)
             if self.has_ended(stage):
                 break
+
+    def _step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Train on one batch; the epoch's averages so far."""
+        try:
+            return self._model.train_function(iter([batch]))
+        except tf.errors.ResourceExhaustedError as error:
+            raise HpaError(
+                f"The memory of the device is used up by batches of {len(batch[0])} images of "
+                f"{batch[0].shape[1]} pixels a side.",
+                "Lower batch_size, and raise gradient_accumulation as much; lower image_size; or "
+                "set precision to 'auto'.",
+            ) from error
 
     def restore(self, which: str) -> int:
         """Give the network the weights to evaluate.

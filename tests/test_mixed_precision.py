@@ -82,7 +82,7 @@ def test_half_precision_predicts_what_single_does(small_backbone):
 
 def test_prepare_names_the_precision(monkeypatch, small_backbone):
     monkeypatch.setattr(mixed_precision, "_flags_of_this_cpu", lambda: BF16_CPU)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
     values = TrainParameters(precision="auto", deterministic=False, cpu_threads=0)
     assert training.prepare(values) == "CPU, bfloat16"
     assert keras.mixed_precision.global_policy().name == "mixed_bfloat16"

@@ -427,6 +427,25 @@ def test_prepare_names_the_devices_and_seeds():
     np.testing.assert_array_equal(keras.layers.Dense(3)(np.ones((1, 4))).numpy(), first)
 
 
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(HpaError, match="device is 'gpu', but TensorFlow sees none"):
+        training.prepare(TrainParameters(device="gpu", cpu_threads=0))
+    assert training.prepare(TrainParameters(device="cpu", cpu_threads=0)) == "CPU"
+
+
+def test_used_up_memory_names_what_to_lower(trainer, monkeypatch):
+    def full(iterator):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    monkeypatch.setattr(
+        trainer.model, "make_train_function", lambda: setattr(trainer.model, "train_function", full)
+    )
+    with pytest.raises(HpaError, match=r"batches of 4 images of \d+ pixels") as caught:
+        trainer.run(SECOND)
+    assert "batch_size" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     ("before", "wanted"),
     [("", "runs 1 at a time on 3 threads"), ("training.tf.zeros(1)", "Restart the kernel")],
