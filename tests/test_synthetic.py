@@ -73,11 +73,11 @@ def test_the_number_of_processes_changes_nothing(written, tmp_path):
 def test_an_interrupted_folder_is_resumed(written, tmp_path, monkeypatch):
     drawn = []
 
-    def failing(sample, seed, size):
+    def failing(sample, *settings):
         if len(drawn) == 4:
             raise KeyboardInterrupt
         drawn.append(sample.index)
-        return draw(sample, seed, size)
+        return draw(sample, *settings)
 
     monkeypatch.setattr(synthetic, "draw", failing)
     with pytest.raises(KeyboardInterrupt):
@@ -89,9 +89,9 @@ def test_an_interrupted_folder_is_resumed(written, tmp_path, monkeypatch):
     (tmp_path / "train" / f"{sample_id(2, 4)}_red.part").write_bytes(b"\x89PNG")
     first, drawn = drawn, []
 
-    def counting(sample, seed, size):
+    def counting(sample, *settings):
         drawn.append(sample.index)
-        return draw(sample, seed, size)
+        return draw(sample, *settings)
 
     monkeypatch.setattr(synthetic, "draw", counting)
     write_dataset(tmp_path, 10, 2, size=64, workers=1, progress=False)
