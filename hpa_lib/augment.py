@@ -45,19 +45,18 @@ def _turn_by_180(image: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> Non
     cv2.rotate(image, cv2.ROTATE_180, dst=out)
 
 
-def _turn_by_270(image: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
+def _transpose(image: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
     np.copyto(scratch, image)  # transposing jumps through memory, which is fast if it was read
     cv2.transpose(scratch, dst=out)
+
+
+def _turn_by_270(image: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
+    _transpose(image, out, scratch)
     cv2.flip(out, 0, dst=out)
 
 
 def _turn_by_90(image: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
     cv2.flip(image, 0, dst=scratch)
-    cv2.transpose(scratch, dst=out)
-
-
-def _transpose(image: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
-    np.copyto(scratch, image)
     cv2.transpose(scratch, dst=out)
 
 

@@ -22,7 +22,7 @@ from hpa_lib.errors import HpaError
 from hpa_lib.files import read_json, write_json, write_text
 from hpa_lib.images import CHANNELS, channel_file
 from hpa_lib.labels import format_target
-from hpa_lib.synthetic_cells import FIELD_MICROMETRES, SMALLEST_FIELD_MICROMETRES
+from hpa_lib.synthetic_cells import FIELD_MICROMETRES, check_micrometres
 from hpa_lib.synthetic_damage import FILE_DAMAGE, PIXEL_DAMAGE
 from hpa_lib.synthetic_images import SMALLEST_SIZE
 from hpa_lib.synthetic_variants import Damage, Plan, PlannedSample, Variants, draw, plan
@@ -96,11 +96,7 @@ def write_dataset(
     folder, variants = Path(folder), variants or Variants()
     if size < SMALLEST_SIZE:
         raise HpaError(f"size is {size}.", f"Choose {SMALLEST_SIZE} pixels or more.")
-    if not SMALLEST_FIELD_MICROMETRES <= micrometres <= FIELD_MICROMETRES:
-        raise HpaError(
-            f"micrometres is {micrometres}.",
-            f"Choose {SMALLEST_FIELD_MICROMETRES:g} to {FIELD_MICROMETRES:g}.",
-        )
+    check_micrometres(micrometres)
     if workers is not None and workers < 1:
         raise HpaError(f"workers is {workers}.", "Choose one process at least.")
     planned = plan(samples, seed, size, balance, variants)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from hpa_lib.errors import HpaError
+
 FIELD_MICROMETRES = 164.0
 """Width and height of the area that the Human Protein Atlas images."""
 
@@ -372,6 +374,19 @@ def _settle(
     if not kept:
         return rng.uniform(0.3, 0.7, (1, 2)) * micrometres, np.array([line.radius])
     return places[kept], radii[kept]
+
+
+def check_micrometres(micrometres: float) -> None:
+    """Refuse a width of the imaged area that can't be drawn.
+
+    Raises:
+        HpaError: Unless it lies from `SMALLEST_FIELD_MICROMETRES` to `FIELD_MICROMETRES`.
+    """
+    if not SMALLEST_FIELD_MICROMETRES <= micrometres <= FIELD_MICROMETRES:
+        raise HpaError(
+            f"micrometres is {micrometres}.",
+            f"Choose {SMALLEST_FIELD_MICROMETRES:g} to {FIELD_MICROMETRES:g}.",
+        )
 
 
 def draw_field(

@@ -10,8 +10,8 @@ from hpa_lib.images import CHANNELS
 from hpa_lib.labels import CLASS_COUNT, CLASS_NAMES
 from hpa_lib.synthetic_cells import (
     FIELD_MICROMETRES,
-    SMALLEST_FIELD_MICROMETRES,
     bump,
+    check_micrometres,
     draw_cell_line,
     draw_field,
     soft_step,
@@ -100,11 +100,7 @@ def draw_sample(
         raise HpaError(f"seed is {seed} and index is {index}.", "Neither may be negative.")
     if not 0 < exposure < np.inf:
         raise HpaError(f"exposure is {exposure}.", "Choose a number above 0; 1 changes nothing.")
-    if not SMALLEST_FIELD_MICROMETRES <= micrometres <= FIELD_MICROMETRES:
-        raise HpaError(
-            f"micrometres is {micrometres}.",
-            f"Choose {SMALLEST_FIELD_MICROMETRES:g} to {FIELD_MICROMETRES:g}.",
-        )
+    check_micrometres(micrometres)
     rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
     wanted = frozenset(labels)
     line = draw_cell_line(rng, touching=bool(wanted & _TOUCHING), spread=bool(wanted & _SPREAD))

@@ -134,7 +134,7 @@ def per_class_thresholds(truth: np.ndarray, probability: np.ndarray) -> np.ndarr
     """
     truth, probability = metrics.checked_scores(truth, probability)
     descending, f1 = _f1_by_accepted(truth, probability)
-    accepted = _best_count(descending, f1)
+    accepted = np.where(_ends_of_ties(descending), f1, -1.0).argmax(axis=0) + 1
     return np.where(
         truth.any(axis=0), _halfway(descending, accepted), global_threshold(truth, probability)
     )
@@ -236,11 +236,6 @@ def _f1_by_accepted(truth: np.ndarray, probability: np.ndarray) -> tuple[np.ndar
     accepted = np.arange(1, len(truth) + 1)[:, None]
     f1 = 2 * true_positives / (accepted + truth.sum(axis=0))
     return np.take_along_axis(probability, order, axis=0), f1
-
-
-def _best_count(descending: np.ndarray, f1: np.ndarray) -> np.ndarray:
-    """The number of accepted rows, at the end of a tie, with the highest F1 of each class."""
-    return np.where(_ends_of_ties(descending), f1, -1.0).argmax(axis=0) + 1
 
 
 def _ends_of_ties(descending: np.ndarray) -> np.ndarray:

@@ -145,8 +145,8 @@ def prepare(values: TrainParameters) -> str:
         The devices in words, such as ``"2 × GPU"`` or ``"CPU, bfloat16"``.
 
     Raises:
-        HpaError: If TensorFlow has begun to compute and would have to change its threads, or the
-            device lacks the precision.
+        HpaError: If TensorFlow has begun to compute and would have to change its threads or
+            devices, a GPU is demanded and not there, or the device lacks the precision.
     """
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -265,7 +265,7 @@ class Trainer:
         validation: Validation,
         predictor: Predictor,
         folder: Path,
-        options: Options | None = None,
+        options: Options = Options(),
     ) -> None:
         self._model = model
         # The same layers without the optimizer, whose state doesn't belong into a weight file.
@@ -277,7 +277,7 @@ class Trainer:
         self._state = folder / STATE
         self._rows: list[dict[str, float | str]] = training_state.read_history(self._state)
         self._interrupted = bool(self._rows)
-        self._options = options or Options()
+        self._options = options
         self._reestimator: Reestimator | None = None
         self._average: WeightAverage | None = None
         self._frozen: bool | None = None
@@ -289,8 +289,7 @@ class Trainer:
         epoch (from 1), stage, learning_rate (of its last step); loss (see `Options.loss`),
         binary_accuracy and batch_averaged_f1 as averages over the training batches; val_loss,
         val_binary_accuracy, val_batch_averaged_f1, val_micro_f1 and val_macro_f1 on the
-        validation set, with cross-entropy as val_loss and decisions at
-        0.5.
+        validation set, with cross-entropy as val_loss and decisions at 0.5.
         """
         return pd.DataFrame(self._rows)
 
@@ -320,12 +319,11 @@ class Trainer:
             compile_network(self._model, stage, self._options)
             if self._options.reestimation_batches:
                 self._reestimator = Reestimator(self._model)
-        if self._interrupted and not done:
+        if not done:  # what was interrupted was another stage
             self._take_up()
         if self._options.weight_averaging:
             self._average = WeightAverage(self._model, self._options.weight_averaging)
-        if self._interrupted:
-            self._take_up(self._stage_variables)
+        self._take_up(self._stage_variables)
         self._train(stage, done)
 
     @property

@@ -2,8 +2,8 @@
 
 The file holds all variables of the network (weights, statistics of batch normalization, the
 states of random generators), of its optimizer and of averages of the weights, and the history so
-far. Each epoch's order
-and augmentation follow from the seed and its number, so nothing else is needed.
+far. Each epoch's order and augmentation follow from the seed and its number, so nothing else is
+needed.
 """
 
 import json
