@@ -32,7 +32,7 @@ def use_one_core() -> None:
     cv2.setNumThreads(1)
 
 
-def study_batch(dataset, rows: np.ndarray, augmenter) -> np.ndarray:
+def study_batch(opened, rows: np.ndarray, augmenter) -> np.ndarray:
     """One batch of the study's generator (cell 4), written anew.
 
     Returns:
@@ -40,7 +40,7 @@ def study_batch(dataset, rows: np.ndarray, augmenter) -> np.ndarray:
     """
     batch = np.empty((len(rows), SIZE, SIZE, 3))
     for position, row in enumerate(rows):
-        red, green, blue, yellow = (np.array(Image.open(path)) for path in dataset.paths(row))
+        red, green, blue, yellow = (np.array(Image.open(path)) for path in opened.paths(row))
         mixed = np.stack((red / 2 + yellow / 2, green / 2 + yellow / 2, blue / 2), -1)
         batch[position] = augmenter.augment_image(cv2.resize(mixed, (SIZE, SIZE))) / 255
     return batch

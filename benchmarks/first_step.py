@@ -30,7 +30,7 @@ def measure(variant: str) -> tuple[float, float, float]:
         )
 
     def ours(model: keras.Model) -> None:
-        training.compile_network(model, training.Stage("stage", 1, 1e-3, freeze_backbone=False))
+        training.compile_network(model, training.Stage("stage", 1, 1e-3))
 
     compile_with: Callable[[keras.Model], None] = {"Keras": stock, "ours": ours}[variant]
     random = np.random.default_rng(0)

@@ -29,7 +29,7 @@ def work(pipe: Connection, backbone: str, precision: str, size: int, batch: int)
     images = random.integers(0, 256, (batch, size, size, 3)).astype(np.float32)
     truth = (random.random((batch, 28)) < 0.05).astype(np.float32)
     model = models.build(backbone, size)
-    training.compile_network(model, training.Stage("all", 1, 1e-4, freeze_backbone=False))
+    training.compile_network(model, training.Stage("all", 1, 1e-4))
     model.train_on_batch(images, truth)
     pipe.send(device)
     while pipe.recv():

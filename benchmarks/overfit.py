@@ -29,12 +29,12 @@ MOST_STEPS = 400
 def overfit(backbone: str, opened: Dataset) -> tuple[int, float]:
     """Train until the target or `MOST_STEPS` is reached; return the steps and the micro F1."""
     training.prepare(TrainParameters(cpu_threads=0))
-    source = feed.CachedImages(opened, SIZE, "rgby")
+    source = feed.CachedImages(opened, SIZE, "rgby", "area")
     rows, truth = np.arange(SAMPLES), opened.multi_hot[:SAMPLES]
     images = source[rows]
     model = models.build(backbone, SIZE, source.shape[-1])
     initialization.fit_to_data(model, images, truth.mean(axis=0))
-    stage = training.Stage("all", 1, LEARNING_RATES[backbone], freeze_backbone=False)
+    stage = training.Stage("all", 1, LEARNING_RATES[backbone])
     training.compile_network(model, stage)
     reestimate, predict = Reestimator(model), inference.Predictor(model)
     reached = 0.0

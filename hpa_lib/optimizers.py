@@ -6,6 +6,7 @@ step. TensorFlow's fused kernel computes the same update in one operation.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from hpa_lib.backend import keras, tf
 
@@ -17,7 +18,28 @@ class FusedAdam(keras.optimizers.Adam):
     The update is that of Kingma and Ba, "Adam: a method for stochastic optimization" (2015),
     in the form that Keras uses: the step's bias correction is folded into the learning rate.
     Under a distribution strategy, and with ``amsgrad``, the stock update runs instead.
+
+    Args:
+        learning_rate: As Keras takes it.
+        groups: Variables, and the share of the learning rate that they have. Others have all.
+        options: As Keras takes them.
     """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        groups: Sequence[tuple[Sequence[keras.Variable], float]] = (),
+        **options: Any,
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        self._shares = {id(variable): share for group, share in groups for variable in group}
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """The stock update of one variable."""
+        share = self._shares.get(id(variable), 1.0)
+        super().update_step(gradient, variable, learning_rate * share)
 
     def _backend_update_step(
         self, grads: Sequence, trainable_variables: Sequence, learning_rate: tf.Tensor
@@ -38,7 +60,7 @@ class FusedAdam(keras.optimizers.Adam):
                 v=self._velocities[index].value.handle,
                 beta1_power=tf.cast(beta_1_power, dtype),
                 beta2_power=tf.cast(beta_2_power, dtype),
-                lr=tf.cast(rate, dtype),
+                lr=tf.cast(rate * self._shares.get(id(variable), 1.0), dtype),
                 beta1=tf.constant(self.beta_1, dtype),
                 beta2=tf.constant(self.beta_2, dtype),
                 epsilon=tf.constant(self.epsilon, dtype),

@@ -8,11 +8,11 @@ that it declares, and a name that no notebook declares is an error.
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hpa_lib import files
 from hpa_lib.errors import HpaError
@@ -87,6 +87,21 @@ class ExploreParameters(DataParameters):
     sample: int = Field(0, ge=0, description="row of the sample that is shown in detail")
 
 
+class StageParameters(BaseModel):
+    """One part of training, with an optimizer state of its own."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1, description="number of epochs")
+    learning_rate: float = Field(gt=0, le=1, description="highest learning rate of Adam")
+    backbone_rate: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of it that the backbone's weights learn with; 0: they stay frozen",
+    )
+
+
 class TrainParameters(DataParameters):
     """Parameters of the training notebooks."""
 
@@ -142,16 +157,11 @@ class TrainParameters(DataParameters):
     gradient_accumulation: int = Field(
         1, ge=1, le=4096, description="batches whose gradients are averaged for one update"
     )
-    stage1_epochs: int = Field(9, ge=0, description="epochs of stage 1")
-    stage1_learning_rate: float = Field(
-        3.0e-4, gt=0, le=1, description="highest learning rate of Adam in stage 1"
-    )
-    stage1_freeze: bool = Field(
-        False, description="keep the backbone's weights as they are in stage 1"
-    )
-    stage2_epochs: int = Field(0, ge=0, description="epochs of stage 2, all weights trainable")
-    stage2_learning_rate: float = Field(
-        5.0e-5, gt=0, le=1, description="highest learning rate of Adam in stage 2"
+    stages: list[StageParameters] = Field(
+        [{"epochs": 9, "learning_rate": 3.0e-4, "backbone_rate": 1.0}],
+        min_length=1,
+        validate_default=True,
+        description="parts of training",
     )
     learning_rate_schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="course of the learning rate in a stage; cosine: falls to 0"
@@ -198,9 +208,7 @@ class VggParameters(TrainParameters):
     """Parameters of ``3_train_vgg``: the study leaves out stage 1 here."""
 
     backbone: BackboneName = Field("VGG16", description=_BACKBONE)
-    vgg_stage1_epochs: int = Field(
-        -1, ge=-1, description="epochs of stage 1 for VGG16; -1: as stage1_epochs"
-    )
+    vgg_stages: list[StageParameters] = Field([], description="stages for VGG16; empty: as stages")
     vgg_cpu_threads: int = Field(
         2, ge=-1, le=1024, description="cpu_threads for VGG16; -1: as cpu_threads"
     )
@@ -243,6 +251,8 @@ def check_names(names: set[str]) -> None:
     for name in sorted(names - KNOWN_NAMES):
         close = difflib.get_close_matches(name, KNOWN_NAMES, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(close)}?" if close else "See papermill --help-notebook."
+        if name in StageParameters.model_fields:
+            hint = "It belongs into a stage, as in stages: [{epochs: 9, learning_rate: 3.0e-4}]."
         raise HpaError(f"Parameter {name} is unknown to every notebook.", hint)
 
 
@@ -267,24 +277,37 @@ def validate(notebook: str, values: dict[str, Any]) -> Parameters:
             **{name: value for name, value in values.items() if name in model.model_fields}
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        field = model.model_fields[name]
-        choices = get_args(field.annotation)
-        kind = f"one of {', '.join(choices)}" if choices else field.annotation.__name__
-        hint = ""
-        if kind == "float" and isinstance(first["input"], str):
-            hint = " YAML reads 1e-3 as text: write 1.0e-3."
-        elif str(first["input"]) in choices:
-            hint = " It is text: write it in quotes, and pass it to papermill with -r."
-        raise HpaError(
-            f"Parameter {name} received {first['input']!r} ({type(first['input']).__name__}): "
-            f"{first['msg'].lower()}.",
-            f"{name} is {field.description} ({kind}; default {field.default!r}).{hint}",
-        ) from error
+        raise _refusal(model, error.errors()[0]) from error
     if isinstance(checked, TrainParameters):
         _refuse_conflicts(checked)
     return checked
+
+
+def _refusal(model: type[Parameters], found: ErrorDetails) -> HpaError:
+    """What is wrong with a value, and what its parameter means."""
+    name, *inner = found["loc"]
+    field = model.model_fields[name]
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    kind = f"one of {', '.join(choices)}" if choices else field.annotation.__name__
+    place, reason = name, found["msg"].lower()
+    if kind == "list":
+        kind = f"list of mappings with {', '.join(StageParameters.model_fields)}"
+    if found["type"] == "missing":
+        reason = f"{inner.pop()} is missing"
+    elif found["type"] == "model_type":
+        reason = "it should be a mapping"
+    if inner:  # a stage's number, from 0, and the name of one of its fields
+        place = f"{name}, stage {inner[0] + 1}" + (f", {inner[1]}" if inner[1:] else "")
+    hint = ""
+    if isinstance(found["input"], str) and found["type"] == "float_type":
+        hint = " YAML reads 1e-3 as text: write 1.0e-3."
+    elif str(found["input"]) in choices:
+        hint = " It is text: write it in quotes, and pass it to papermill with -r."
+    return HpaError(
+        f"Parameter {place} received {found['input']!r} ({type(found['input']).__name__}): "
+        f"{reason}.",
+        f"{name} is {field.description} ({kind}; default {field.default!r}).{hint}",
+    )
 
 
 def _refuse_conflicts(values: TrainParameters) -> None:

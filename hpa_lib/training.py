@@ -23,6 +23,7 @@ from hpa_lib import (
     thresholds,
     training_state,
 )
+from hpa_lib.backbones import BACKBONE_LAYER
 from hpa_lib.backend import keras, tf
 from hpa_lib.batch_normalization import Reestimator
 from hpa_lib.dataset import Dataset
@@ -39,13 +40,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training with its own optimizer state.
+    """One part of training, with an optimizer state of its own.
 
     Attributes:
         name: Name in the history, such as ``"stage 1"``.
-        epochs: Number of epochs; 0 leaves the stage out.
+        epochs: Number of epochs, at least 1.
         learning_rate: Highest learning rate of Adam.
-        freeze_backbone: Whether the backbone's weights stay as they are.
+        backbone_rate: Share of the learning rate that the backbone's weights have, from 0 to 1;
+            with 0 they stay as they are, and its batch normalization is in inference mode.
         schedule: One of `schedules.SCHEDULES`.
         warmup_epochs: Epochs in which the learning rate rises to its peak; may be a fraction.
     """
@@ -53,35 +55,37 @@ class Stage:
     name: str
     epochs: int
     learning_rate: float
-    freeze_backbone: bool
+    backbone_rate: float = 1.0
     schedule: str = "constant"
     warmup_epochs: float = 0.0
 
     def sentence(self) -> str:
         """What the stage does, in words."""
-        if self.epochs == 0:
-            return f"There is no {self.name}: it has 0 epochs."
-        words = [f"{self.epochs} epochs with a learning rate of {self.learning_rate:.2g}"]
+        words = [f"{self.name.capitalize()}: {self.epochs} epochs"]
+        words.append(f" with a learning rate of {self.learning_rate:.2g}")
         if self.warmup_epochs:
             words.append(f" after a warm-up of {self.warmup_epochs:g}")
         if self.schedule == "cosine":
             words.append(", falling to 0 along a cosine")
-        words.append("; the backbone stays as it is." if self.freeze_backbone else ".")
-        return "".join(words)
+        if self.backbone_rate == 0:
+            words.append("; the backbone stays as it is")
+        elif self.backbone_rate < 1:
+            words.append(f"; {self.backbone_rate:g} times that for the backbone")
+        return "".join(words) + "."
 
 
 def stages(values: TrainParameters) -> list[Stage]:
     """The stages that a training notebook's parameters describe, in their order."""
-    own_epochs = getattr(values, "vgg_stage1_epochs", -1)
-    first = own_epochs if own_epochs >= 0 else values.stage1_epochs
-    if first + values.stage2_epochs == 0:
-        raise HpaError(
-            "Parameters stage1_epochs and stage2_epochs are both 0.", "Train at least one epoch."
-        )
-    course = (values.learning_rate_schedule, values.warmup_epochs)
     return [
-        Stage("stage 1", first, values.stage1_learning_rate, values.stage1_freeze, *course),
-        Stage("stage 2", values.stage2_epochs, values.stage2_learning_rate, False, *course),
+        Stage(
+            f"stage {number}",
+            stage.epochs,
+            stage.learning_rate,
+            stage.backbone_rate,
+            values.learning_rate_schedule,
+            values.warmup_epochs,
+        )
+        for number, stage in enumerate(getattr(values, "vgg_stages", None) or values.stages, 1)
     ]
 
 
@@ -280,7 +284,7 @@ class Trainer:
         self._options = options
         self._reestimator: Reestimator | None = None
         self._average: WeightAverage | None = None
-        self._frozen: bool | None = None
+        self._backbone_rate: float | None = None
 
     @property
     def history(self) -> pd.DataFrame:
@@ -298,24 +302,25 @@ class Trainer:
         """Training samples drawn so far, repetitions counted."""
         return len(self._rows) * self._feed.steps_per_epoch * self._feed.batch_size
 
-    def run(self, stage: Stage) -> None:
-        """Train one stage, or what an interrupted training has left of it.
+    def run(self, *stages: Stage) -> None:
+        """Train stages in their order, or what an interrupted training has left of them.
 
         Raises:
             HpaError: If the loss stops being a number, or the state of an interrupted training
                 can't be used.
         """
-        if not stage.epochs:
-            log.info("%s is left out: it has no epoch.", stage.name.capitalize())
-            return
+        for stage in stages:
+            self._run(stage)
+
+    def _run(self, stage: Stage) -> None:
         done = self._epochs_done(stage)
         if self.has_ended(stage):
             log.info("%s is trained already.", stage.name.capitalize())
             return
-        if stage.freeze_backbone == self._frozen:
+        if stage.backbone_rate == self._backbone_rate:
             optimizers.reset(self._model.optimizer, stage.learning_rate)
         else:
-            self._frozen = stage.freeze_backbone
+            self._backbone_rate = stage.backbone_rate
             compile_network(self._model, stage, self._options)
             if self._options.reestimation_batches:
                 self._reestimator = Reestimator(self._model)
@@ -428,7 +433,7 @@ class Trainer:
                 if not np.isfinite(row[name]):
                     raise HpaError(
                         f"After epoch {row['epoch']} ({stage.name}) {name} is {row[name]}.",
-                        "Lower stage1_learning_rate or stage2_learning_rate.",
+                        "Lower the learning_rate in stages, or lengthen warmup_epochs.",
                     )
             self._rows.append(row)
             if row["val_loss"] < best:
@@ -492,11 +497,13 @@ def compile_network(model: keras.Model, stage: Stage, options: Options = Options
     Left to itself, Keras creates them while it traces the first step, and traces the network
     twice more for that: for InceptionResNetV2 half of the time to the first step.
     """
-    models.freeze_backbone(model, stage.freeze_backbone)
+    models.freeze_backbone(model, stage.backbone_rate == 0)
+    backbone = model.get_layer(BACKBONE_LAYER).trainable_variables
     batches = options.gradient_accumulation
     model.compile(
         optimizer=optimizers.FusedAdam(
             stage.learning_rate,
+            groups=[(backbone, stage.backbone_rate)],
             global_clipnorm=options.gradient_clip or None,
             gradient_accumulation_steps=batches if batches > 1 else None,
         ),

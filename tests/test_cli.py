@@ -196,8 +196,8 @@ def test_embedded_prints_where_the_dataset_lies(capsys, monkeypatch):
     ("name", "value", "problem"),
     [
         ("epochs", "3", "Parameter epochs is unknown"),
-        ("stage1_epochs", "many", "Parameter stage1_epochs received 'many' (str)"),
-        ("stage1_learning_rate", "1e-3", "Parameter stage1_learning_rate received '1e-3' (str)"),
+        ("batch_size", "many", "Parameter batch_size received 'many' (str)"),
+        ("gradient_clip", "1e-3", "Parameter gradient_clip received '1e-3' (str)"),
         ("data", "[a", "Parameter data received '[a'"),
     ],
 )

@@ -171,7 +171,7 @@ def test_different_images_are_refused(train, pair, name, value):
 def test_parameter_differences(train, pair):
     table = comparison.parameter_differences(pair[0], train("VGG16", batch_size=7))
     assert table.loc["batch_size"].tolist() == [parameters.TrainParameters().batch_size, 7]
-    assert table.loc["vgg_stage1_epochs"].tolist() == ["–", -1]
+    assert table.loc["vgg_stages"].tolist() == ["–", []]
     assert table.loc["samples seen"].tolist() == [17, 5]
     assert "image_size" not in table.index
 

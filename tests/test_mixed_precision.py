@@ -55,7 +55,7 @@ def small_backbone(monkeypatch):
 def test_a_network_in_half_precision_keeps_what_needs_more_in_single(small_backbone, name, head):
     keras.mixed_precision.set_global_policy(name)
     model = models.build("Small", 16, head=head)
-    training.compile_network(model, training.Stage("all", 1, 1e-3, freeze_backbone=False))
+    training.compile_network(model, training.Stage("all", 1, 1e-3))
     assert model.get_layer("hidden").compute_dtype == name.removeprefix("mixed_")
     assert {weight.dtype for weight in model.weights} == {"float32"}
     random = np.random.default_rng(0)

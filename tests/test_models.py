@@ -134,13 +134,13 @@ def test_training_leaves_a_frozen_backbone_alone_and_moves_a_free_one(
         return backbone, [small_vgg.get_layer(name).get_weights()[0] for name in HEAD]
 
     backbone, head = weights()
-    trainer.run(training.Stage("stage 1", 1, 1e-3, freeze_backbone=True))
+    trainer.run(training.Stage("stage 1", 1, 1e-3, backbone_rate=0.0))
     frozen_backbone, trained_head = weights()
     for before, after in zip(backbone, frozen_backbone, strict=True):
         np.testing.assert_array_equal(after, before)
     assert all((after != before).any() for before, after in zip(head, trained_head, strict=True))
 
-    trainer.run(training.Stage("stage 2", 1, 1e-3, freeze_backbone=False))
+    trainer.run(training.Stage("stage 2", 1, 1e-3))
     moved = [(after != before).any() for before, after in zip(backbone, weights()[0], strict=True)]
     assert all(moved)
 

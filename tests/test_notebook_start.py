@@ -49,19 +49,19 @@ def test_every_notebook_has_a_title(name):
 
 
 def test_start_refuses_a_wrong_type():
-    with pytest.raises(HpaError, match="Parameter stage1_epochs received 'many'"):
-        notebook.start("2_train_resnet", namespace("2_train_resnet", stage1_epochs="many"))
+    with pytest.raises(HpaError, match="Parameter batch_size received 'many'"):
+        notebook.start("2_train_resnet", namespace("2_train_resnet", batch_size="many"))
 
 
 def test_start_refuses_an_unknown_parameter_that_papermill_injected():
     cells = ["", "seed: int = 0", "# Parameters\nseed = 1\nepochs = 3\n", "x = 5"]
     with pytest.raises(HpaError, match="Parameter epochs is unknown") as caught:
         notebook.start("2_train_resnet", namespace("2_train_resnet", In=cells, epochs=3))
-    assert "stage1_epochs" in caught.value.remedy
+    assert "stages: [{epochs: 9," in caught.value.remedy
 
 
 def test_start_leaves_names_of_other_cells_and_notebooks_alone():
-    cells = ["", "anything = 1", "# Parameters\nstage1_epochs = 3\n"]
+    cells = ["", "anything = 1", "# Parameters\nbatch_size = 3\n"]
     notebook.start("1_explore", namespace("1_explore", In=cells, anything=1))
 
 

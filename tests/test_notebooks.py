@@ -78,7 +78,7 @@ def test_papermill_by_hand_from_another_folder(folders, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
-        ("stage1_epochs", "many", "Parameter stage1_epochs received 'many'"),
+        ("batch_size", "many", "Parameter batch_size received 'many'"),
         ("epochz", "3", "Parameter epochz is unknown"),
         ("image_size", "16", "Parameter image_size received 16"),
         ("data", "/nowhere", "Data folder /nowhere"),
@@ -95,8 +95,8 @@ def test_wrong_parameter_ends_the_notebook_before_training(
     assert expected in finished.stderr
     assert "What to do:" in finished.stderr
     executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    stage1 = next(cell for cell in executed.cells if cell.id == "stage1")
-    assert stage1.execution_count is None
+    training = next(cell for cell in executed.cells if cell.id == "training")
+    assert training.execution_count is None
 
 
 @pytest.mark.parametrize("name", paths.NOTEBOOK_NAMES)

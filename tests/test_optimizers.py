@@ -64,6 +64,15 @@ def test_first_step_worked_out_by_hand():
     np.testing.assert_allclose(variable.numpy(), [0.9, 1.1, 1.0], atol=1e-4)
 
 
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_a_group_has_its_share_of_the_learning_rate(amsgrad):
+    slow, fast = keras.Variable([1.0]), keras.Variable([1.0])
+    optimizer = optimizers.FusedAdam(0.1, groups=[([slow], 0.25)], amsgrad=amsgrad)
+    optimizer.build([slow, fast])
+    optimizer.apply([tf.constant([5.0]), tf.constant([5.0])])
+    np.testing.assert_allclose([slow.numpy(), fast.numpy()], [[0.975], [0.9]], atol=1e-4)
+
+
 def test_counts_its_steps():
     optimizer = optimizers.FusedAdam(1e-3)
     train(optimizer, steps=4)

@@ -43,13 +43,16 @@ def test_seed_preset_is_the_reference_study():
     protocol = {
         "image_size": 299, "composition": "composite", "split": "study", "weights": "imagenet",
         "batch_size": 10, "steps_per_epoch": 100, "draws": "replacement", "augmentation": "study",
-        "stage1_epochs": 20, "stage1_learning_rate": 1e-3, "stage1_freeze": False,
-        "stage2_epochs": 150, "stage2_learning_rate": 1e-4, "validation_draws": 256,
+        "stages": [
+            {"epochs": 20, "learning_rate": 1e-3, "backbone_rate": 1.0},
+            {"epochs": 150, "learning_rate": 1e-4, "backbone_rate": 1.0},
+        ], "validation_draws": 256,
         "interpolation": "bilinear", "image_source": "decode", "evaluate": "last",
         "intensity": "linear", "dropout": 0.5, "all_views": False, "threshold_rule": "0.5",
     }  # fmt: skip
     assert {name: resnet[name] for name in protocol} == protocol
-    assert parameters.validate("3_train_vgg", values).vgg_stage1_epochs == 0
+    vgg = parameters.validate("3_train_vgg", values)
+    assert vgg.vgg_stages == vgg.stages[1:]
 
 
 @pytest.mark.parametrize("model", parameters.MODELS.values())
@@ -62,9 +65,9 @@ def test_every_parameter_has_a_meaning_and_a_valid_default(model):
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        ("epochs", "stage1_epochs"),
+        ("epochs_per_step", "steps_per_epoch"),
         ("image_sise", "image_size"),
-        ("lerning_rate", "stage1_learning_rate"),
+        ("lerning_rate_schedule", "learning_rate_schedule"),
         ("batchsize", "batch_size"),
         ("Seed", "seed"),
     ],
@@ -80,32 +83,32 @@ def test_unknown_parameter_that_resembles_none():
 
 
 def test_parameters_of_other_notebooks_are_left_aside():
-    checked = parameters.validate("1_explore", {"stage1_epochs": "not looked at", "seed": 4})
+    checked = parameters.validate("1_explore", {"stages": "not looked at", "seed": 4})
     assert checked.seed == 4
-    assert not hasattr(checked, "stage1_epochs")
+    assert not hasattr(checked, "stages")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("stage1_epochs", "many"),
-        ("stage1_epochs", 2.5),
-        ("stage1_epochs", "3"),
-        ("stage1_epochs", True),
-        ("stage1_epochs", None),
-        ("stage1_epochs", -1),
-        ("stage1_freeze", "yes"),
-        ("stage1_freeze", 1),
+        ("batch_size", "many"),
+        ("batch_size", 2.5),
+        ("batch_size", "3"),
+        ("batch_size", True),
+        ("batch_size", None),
+        ("batch_size", -1),
+        ("all_views", "yes"),
+        ("all_views", 1),
         ("data", 5),
         ("weights", None),
         ("weights", ""),
         ("image_size", 74),
-        ("batch_size", 0),
         ("split", "random"),
         ("composition", "rgb"),
         ("seed", 2**31),
-        ("stage2_learning_rate", 0.0),
-        ("stage2_learning_rate", float("nan")),
+        ("gradient_clip", float("nan")),
+        ("stages", []),
+        ("stages", "3 epochs"),
         ("synthetic_samples", 19),
     ],
 )
@@ -117,9 +120,9 @@ def test_wrong_type_or_range(name, value):
 
 
 def test_learning_rate_that_yaml_reads_as_text():
-    text = yaml.safe_load("stage1_learning_rate: 1e-3")["stage1_learning_rate"]
+    text = yaml.safe_load("gradient_clip: 1e-3")["gradient_clip"]
     assert text == "1e-3"
-    error = refusal({"stage1_learning_rate": text})
+    error = refusal({"gradient_clip": text})
     assert "'1e-3' (str)" in error.problem
     assert "write 1.0e-3" in error.remedy
 
@@ -141,8 +144,30 @@ def test_split_is_a_protocol_or_a_csv_file():
 
 
 def test_whole_number_serves_as_learning_rate():
-    checked = parameters.validate("2_train_resnet", {"stage1_learning_rate": 1})
-    assert checked.stage1_learning_rate == 1.0
+    stage = {"epochs": 2, "learning_rate": 1}
+    checked = parameters.validate("2_train_resnet", {"stages": [stage]})
+    assert checked.stages[0].learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("stage", "problem"),
+    [
+        ({"epochs": 1}, "stages, stage 2 received {'epochs': 1} (dict): learning_rate is missing."),
+        (7, "stages, stage 2 received 7 (int): it should be a mapping."),
+        ({"epochs": 0, "learning_rate": 0.1}, "stages, stage 2, epochs received 0 (int)"),
+        ({"epochs": 1, "learning_rate": "1e-3"}, "stage 2, learning_rate received '1e-3' (str)"),
+        ({"epochs": 1, "learning_rate": 0.1, "freeze": True}, "stage 2, freeze received True"),
+        (
+            {"epochs": 1, "learning_rate": 0.1, "backbone_rate": -0.1},
+            "stage 2, backbone_rate received -0.1 (float)",
+        ),
+    ],
+)
+def test_stage_that_is_wrong(stage, problem):
+    error = refusal({"stages": [{"epochs": 1, "learning_rate": 0.1}, stage]})
+    assert problem in error.problem
+    assert "epochs, learning_rate, backbone_rate" in error.remedy
+    assert ("write 1.0e-3" in error.remedy) == ("1e-3" in problem)
 
 
 def test_checked_parameters_can_not_be_changed():
@@ -184,7 +209,14 @@ def test_preset_with_an_unknown_parameter(tmp_path):
 @given(
     st.builds(
         dict,
-        stage1_learning_rate=st.floats(1e-12, 1.0),
+        stages=st.lists(
+            st.fixed_dictionaries(
+                {"epochs": st.integers(1, 10**6), "learning_rate": st.floats(1e-12, 1.0)},
+                optional={"backbone_rate": st.floats(0.0, 1.0)},
+            ),
+            min_size=1,
+            max_size=4,
+        ),
         data=st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])),
         seed=st.integers(0, 2**31 - 1),
         deterministic=st.booleans(),

@@ -68,7 +68,7 @@ def test_manifest_holds_what_the_preset_sets_beside_what_was_given():
 
 
 def test_parameters_can_be_read_back():
-    run = open_run(seed=7, stage1_learning_rate=0.002)
+    run = open_run(seed=7, gradient_clip=0.002)
     values = parameters.read_preset(run.folder / "params.yaml")
     assert parameters.validate("2_train_resnet", values) == run.parameters
 
@@ -84,7 +84,7 @@ def test_name_depends_on_everything_that_the_result_depends_on(monkeypatch):
     names = {
         finished().name,
         finished(seed=1).name,
-        finished(stage1_learning_rate=0.002).name,
+        finished(gradient_clip=0.002).name,
         finished(dataset=other_dataset).name,
         finished(inputs=("run",)).name,
     }

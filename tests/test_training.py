@@ -14,8 +14,8 @@ from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters, VggParameters
 
 SIZE = 12
-FIRST = training.Stage("stage 1", 1, 1e-3, freeze_backbone=True)
-SECOND = training.Stage("stage 2", 2, 1e-3, freeze_backbone=False)
+FIRST = training.Stage("stage 1", 1, 1e-3, backbone_rate=0.0)
+SECOND = training.Stage("stage 2", 2, 1e-3)
 COLUMNS = [
     "epoch", "stage", "learning_rate",
     "loss", "binary_accuracy", "batch_averaged_f1",
@@ -121,8 +121,8 @@ def test_validation_figures_are_those_of_the_whole_validation_set(make_trainer, 
 
 def test_best_weights_are_loaded_when_later_epochs_are_worse(trainer):
     made = trainer
-    made.run(training.Stage("good", 3, 1e-3, freeze_backbone=False))
-    made.run(training.Stage("ruin", 2, 1.0, freeze_backbone=False))
+    made.run(training.Stage("good", 3, 1e-3))
+    made.run(training.Stage("ruin", 2, 1.0))
     losses = made.history["val_loss"]
     best = int(losses.idxmin())
     assert best < 3
@@ -141,7 +141,7 @@ def test_best_weights_are_loaded_when_later_epochs_are_worse(trainer):
 
 def test_a_stage_ends_early_without_a_lower_validation_loss(make_trainer, tmp_path):
     made = make_trainer(tmp_path, early_stopping=2)
-    stage = training.Stage("ruin", 30, 0.5, freeze_backbone=False)
+    stage = training.Stage("ruin", 30, 0.5)
     made.run(stage)
     losses = made.history["val_loss"].tolist()
     assert 3 <= len(losses) < 30
@@ -181,7 +181,7 @@ def test_accumulated_gradients_are_those_of_a_larger_batch():
         outputs = keras.layers.Dense(28, activation="sigmoid")(backbone(inputs))
         model = keras.Model(inputs, outputs)
         options = training.Options(gradient_accumulation=accumulation)
-        training.compile_network(model, training.Stage("all", 1, 0.1, False), options)
+        training.compile_network(model, training.Stage("all", 1, 0.1), options)
         for _ in range(3):
             for start in range(0, 8, batch_size):
                 rows = slice(start, start + batch_size)
@@ -202,8 +202,8 @@ def test_best_weights_fit_a_new_network(trained):
 
 def test_last_weights_stay_where_the_study_s_way_is_wanted(trainer):
     made = trainer
-    made.run(training.Stage("good", 1, 1e-3, freeze_backbone=False))
-    made.run(training.Stage("ruin", 1, 1.0, freeze_backbone=False))
+    made.run(training.Stage("good", 1, 1e-3))
+    made.run(training.Stage("ruin", 1, 1.0))
     assert made.restore("last") == 2
     for wanted, found in zip(made.recorded[-1], made.model.get_weights(), strict=True):
         np.testing.assert_array_equal(found, wanted)
@@ -244,8 +244,8 @@ def test_frozen_stage_leaves_the_backbone_alone_with_its_moving_statistics(train
 @pytest.mark.parametrize("freeze", [False, True])
 def test_each_stage_starts_with_a_new_adam(trainer, freeze):
     made = trainer
-    made.run(training.Stage("stage 1", 1, 1e-2, freeze_backbone=freeze))
-    made.run(training.Stage("stage 2", 2, 1e-4, freeze_backbone=False))
+    made.run(training.Stage("stage 1", 1, 1e-2, backbone_rate=0.0 if freeze else 1.0))
+    made.run(training.Stage("stage 2", 2, 1e-4))
     assert int(made.model.optimizer.iterations) == 2 * 3
     assert float(made.model.optimizer.learning_rate) == pytest.approx(1e-4)
     assert made.history["learning_rate"].tolist() == [1e-2, 1e-4, 1e-4]
@@ -253,7 +253,7 @@ def test_each_stage_starts_with_a_new_adam(trainer, freeze):
 
 def test_learning_rate_follows_its_schedule_step_by_step(trainer):
     made = trainer
-    made.run(training.Stage("all", 3, 1e-3, False, "cosine", 0.5))
+    made.run(training.Stage("all", 3, 1e-3, 1.0, "cosine", 0.5))
     steps = made._feed.steps_per_epoch
     assert steps == 3
     wanted = schedules.learning_rates(1e-3, 9, "cosine", 2)  # half of three steps, rounded
@@ -261,13 +261,16 @@ def test_learning_rate_follows_its_schedule_step_by_step(trainer):
     np.testing.assert_allclose(made.model.optimizer.learning_rate, wanted[-1], rtol=1e-6)
 
 
-def test_stage_without_epochs_is_left_out(trainer, caplog):
-    made = trainer
-    with caplog.at_level(logging.INFO, logger="hpa_lib"):
-        made.run(training.Stage("stage 1", 0, 1e-3, freeze_backbone=True))
-    assert "Stage 1 is left out" in caplog.text
-    made.run(SECOND)
-    assert made.history["stage"].tolist() == ["stage 2", "stage 2"]
+def test_the_backbone_has_its_share_of_the_learning_rate(trainer):
+    model = trainer.model
+    training.compile_network(model, training.Stage("all", 1, 1e-2, backbone_rate=0.1))
+    backbone = model.get_layer(backbones.BACKBONE_LAYER)
+    layers = (backbone.get_layer("toy_conv"), model.get_layer("probabilities"))
+    before = [layer.kernel.numpy() for layer in layers]
+    random = np.random.default_rng(0)
+    model.train_on_batch(random.uniform(0, 255, (4, SIZE, SIZE, 3)), np.ones((4, 28), "f4"))
+    moved = [np.abs(layer.kernel.numpy() - old) for layer, old in zip(layers, before, strict=True)]
+    np.testing.assert_allclose([step.max() for step in moved], [1e-3, 1e-2], rtol=0.05)
 
 
 def test_each_epoch_is_reported(trainer, caplog):
@@ -286,7 +289,7 @@ def assert_refuses(made, name, folder):
     with pytest.raises(HpaError) as caught:
         made.run(SECOND)
     assert caught.value.problem == f"After epoch 1 (stage 2) {name} is nan."
-    assert "stage2_learning_rate" in caught.value.remedy
+    assert "learning_rate in stages" in caught.value.remedy
     assert made.history.empty
     assert not list(folder.iterdir())
 
@@ -343,32 +346,26 @@ def test_cross_entropy_is_keras_s_and_stays_finite():
 
 def test_stages_follow_the_parameters():
     values = TrainParameters(
-        stage1_epochs=4, stage1_learning_rate=0.5, stage1_freeze=True,
-        stage2_epochs=7, stage2_learning_rate=0.25,
-        learning_rate_schedule="constant", warmup_epochs=1.5,
-    )  # fmt: skip
+        stages=[
+            {"epochs": 4, "learning_rate": 0.5, "backbone_rate": 0.0},
+            {"epochs": 7, "learning_rate": 0.25, "backbone_rate": 0.1},
+            {"epochs": 1, "learning_rate": 0.125},
+        ],
+        learning_rate_schedule="constant",
+        warmup_epochs=1.5,
+    )
     assert training.stages(values) == [
-        training.Stage("stage 1", 4, 0.5, True, "constant", 1.5),
-        training.Stage("stage 2", 7, 0.25, False, "constant", 1.5),
+        training.Stage("stage 1", 4, 0.5, 0.0, "constant", 1.5),
+        training.Stage("stage 2", 7, 0.25, 0.1, "constant", 1.5),
+        training.Stage("stage 3", 1, 0.125, 1.0, "constant", 1.5),
     ]
 
 
-@pytest.mark.parametrize(("own", "wanted"), [(-1, 4), (0, 0), (2, 2)])
-def test_vgg_can_have_its_own_first_stage(own, wanted):
-    values = VggParameters(stage1_epochs=4, vgg_stage1_epochs=own, stage2_epochs=1)
-    assert training.stages(values)[0].epochs == wanted
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        TrainParameters(stage1_epochs=0, stage2_epochs=0),
-        VggParameters(vgg_stage1_epochs=0, stage2_epochs=0),
-    ],
-)
-def test_training_without_any_epoch_is_refused(values):
-    with pytest.raises(HpaError, match="stage1_epochs and stage2_epochs"):
-        training.stages(values)
+def test_vgg_can_have_stages_of_its_own():
+    stages = [{"epochs": 4, "learning_rate": 0.5}]
+    own = [{"epochs": 2, "learning_rate": 0.5}]
+    assert training.stages(VggParameters(stages=stages))[0].epochs == 4
+    assert training.stages(VggParameters(stages=stages, vgg_stages=own))[0].epochs == 2
 
 
 def test_validation_is_the_whole_part_or_drawn_once_with_replacement(labelled):
@@ -399,23 +396,25 @@ def test_a_tuned_threshold_rule_needs_a_threshold_part(labelled):
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("stage", "wanted"),
     [
-        ({"stage1_epochs": 0}, "There is no stage 1: it has 0 epochs."),
         (
-            {"stage1_epochs": 9, "warmup_epochs": 0.5},
-            "9 epochs with a learning rate of 0.0003 after a warm-up of 0.5, falling to 0 along a "
-            "cosine.",
+            training.Stage("stage 1", 9, 3e-4, 1.0, "cosine", 0.5),
+            "Stage 1: 9 epochs with a learning rate of 0.0003 after a warm-up of 0.5, falling to "
+            "0 along a cosine.",
         ),
         (
-            {"stage1_freeze": True, "learning_rate_schedule": "constant", "warmup_epochs": 0},
-            "9 epochs with a learning rate of 0.0003; the backbone stays as it is.",
+            training.Stage("stage 2", 9, 3e-4, 0.0),
+            "Stage 2: 9 epochs with a learning rate of 0.0003; the backbone stays as it is.",
+        ),
+        (
+            training.Stage("stage 2", 9, 3e-4, 0.1),
+            "Stage 2: 9 epochs with a learning rate of 0.0003; 0.1 times that for the backbone.",
         ),
     ],
 )
-def test_a_stage_says_what_it_does(given, wanted):
-    first, _ = training.stages(TrainParameters(**{"stage2_epochs": 1, **given}))
-    assert first.sentence() == wanted
+def test_a_stage_says_what_it_does(stage, wanted):
+    assert stage.sentence() == wanted
 
 
 def test_prepare_names_the_devices_and_seeds():
@@ -504,8 +503,8 @@ def test_interrupted_training_ends_with_the_bits_of_an_uninterrupted_one(
 ):
     """Interrupted within a stage, between the two, and after the last epoch."""
     stages = [
-        training.Stage("stage 1", 2, 1e-2, freeze, "cosine", 0.5),
-        training.Stage("stage 2", 3, 1e-3, False, "cosine", 0.5),
+        training.Stage("stage 1", 2, 1e-2, 0.0 if freeze else 1.0, "cosine", 0.5),
+        training.Stage("stage 2", 3, 1e-3, 1.0, "cosine", 0.5),
     ]
     whole = train(make_trainer(tmp_path / "whole"), stages)
     first = make_trainer(tmp_path / "parts")

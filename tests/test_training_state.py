@@ -53,7 +53,7 @@ batches = feed.TrainingFeed(Images(), truth, np.arange(14), batch_size=4, policy
 validation = training.Validation(Images(), truth[14:], np.arange(14, 20), 4)
 options = training.Options(**json.loads(sys.argv[3]))
 trainer = SlowTrainer(model, batches, validation, inference.Predictor(model), folder, options)
-trainer.run(training.Stage("all", EPOCHS, 1e-2, False, "cosine", 0.5))
+trainer.run(training.Stage("all", EPOCHS, 1e-2, 1.0, "cosine", 0.5))
 trainer.restore("last")
 trainer.history.to_csv(folder / "history.csv")
 np.savez(folder / "weights.npz", *model.get_weights())
