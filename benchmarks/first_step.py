@@ -17,7 +17,7 @@ SIZE, BATCH, LATER_STEPS = 75, 10, 5
 
 def measure(variant: str) -> tuple[float, float, float]:
     """Wall and processor seconds of the first step, and wall seconds of the median later one."""
-    from hpa_lib import models, training
+    from hpa_lib import devices, models, training
     from hpa_lib.backend import keras, tf
     from hpa_lib.parameters import TrainParameters
 
@@ -36,7 +36,7 @@ def measure(variant: str) -> tuple[float, float, float]:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (BATCH, SIZE, SIZE, 3)).astype(np.float32)
     truth = (random.random((BATCH, 28)) < 0.05).astype(np.float32)
-    training.prepare(TrainParameters(cpu_threads=0))  # before TensorFlow computes anything
+    devices.prepare(TrainParameters(cpu_threads=0))  # before TensorFlow computes anything
     batches = tf.data.Dataset.from_tensors((images, truth)).repeat()
     model = models.build("InceptionResNetV2", SIZE)
     times = []

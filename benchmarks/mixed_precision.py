@@ -21,10 +21,10 @@ STEPS = 4
 
 def work(pipe: Connection, backbone: str, precision: str, size: int, batch: int) -> None:
     """Say the device, then give the seconds of a step each time that it is asked for."""
-    from hpa_lib import models, training
+    from hpa_lib import devices, models, training
     from hpa_lib.parameters import TrainParameters
 
-    device = training.prepare(TrainParameters(precision=precision, cpu_threads=0))
+    device = devices.prepare(TrainParameters(precision=precision, cpu_threads=0))
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (batch, size, size, 3)).astype(np.float32)
     truth = (random.random((batch, 28)) < 0.05).astype(np.float32)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpa_lib import dataset, feed, inference, initialization, metrics, models, training
+from hpa_lib import dataset, devices, feed, inference, initialization, metrics, models, training
 from hpa_lib.batch_normalization import Reestimator
 from hpa_lib.dataset import Dataset
 from hpa_lib.parameters import TrainParameters
@@ -28,7 +28,7 @@ MOST_STEPS = 400
 
 def overfit(backbone: str, opened: Dataset) -> tuple[int, float]:
     """Train until the target or `MOST_STEPS` is reached; return the steps and the micro F1."""
-    training.prepare(TrainParameters(cpu_threads=0))
+    devices.prepare(TrainParameters(cpu_threads=0))
     source = feed.CachedImages(opened, SIZE, "rgby", "area")
     rows, truth = np.arange(SAMPLES), opened.multi_hot[:SAMPLES]
     images = source[rows]

@@ -4,17 +4,19 @@ The package is the library behind the notebooks. Imports point one way, from how
 down to facts:
 
 1. what a user starts: ``cli``, ``doctor``, ``execution``, ``notebook``
-2. how results look: ``reports`` and the ``report_…`` modules, ``plots``, ``gallery``
+2. how results look: ``reports`` and the ``report_…`` modules, ``plots``, ``gallery``,
+   ``watching``
 3. protocols: ``training``, ``training_state``, ``results``, ``comparison``, ``evaluation``,
    ``source_evaluation``, ``wording``, ``predictions``, ``runs``
 4. the mathematics: ``models``, ``backbones``, ``initialization``, ``batch_normalization``,
-   ``losses``, ``optimizers``, ``schedules``, ``weight_averages``, ``mixed_precision``,
-   ``inference``, ``metrics``, ``study_metrics``, ``thresholds``, ``baselines``
-5. the data: ``dataset``, ``layouts``, ``label_tables``, ``image_files``, ``checks``,
-   ``archives``, ``samples``, ``cache``, ``cache_pruning``, ``class_sampling``, ``feed``,
-   ``images``, ``resizing``, ``augment``, ``batch_memory``, ``splits``, ``stratification``,
-   ``near_duplicates``, ``fetch``, ``downloads``, ``embedded``, ``synthetic`` and the
-   ``synthetic_…`` modules
+   ``losses``, ``optimizers``, ``schedules``, ``weight_averages``, ``devices``,
+   ``mixed_precision``, ``costs``, ``inference``, ``frozen_features``, ``metrics``,
+   ``study_metrics``, ``thresholds``, ``baselines``
+5. the data: ``dataset``, ``file_marks``, ``layouts``, ``label_tables``, ``image_files``,
+   ``checks``, ``archives``, ``samples``, ``cache``, ``cache_pruning``, ``class_sampling``,
+   ``feed``, ``images``, ``resizing``, ``augment``, ``batch_memory``, ``splits``,
+   ``stratification``, ``near_duplicates``, ``fetch``, ``downloads``, ``embedded``, ``synthetic``
+   and the ``synthetic_…`` modules
 6. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``, ``errors``,
    ``backend``, ``imgaug_shim``
 """

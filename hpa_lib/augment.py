@@ -74,12 +74,16 @@ _MOVES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], None]] = {
 }
 """The same operations from one array into another, with a third one to work in."""
 
-_DIHEDRAL_MOVES = (
+_VIEWS = (
     *_MOVES.values(),
     _transpose,
     _transpose_and_turn,
     lambda image, out, scratch: np.copyto(out, image),
 )
+
+VIEW_COUNT = len(_VIEWS)
+UNCHANGED = VIEW_COUNT - 1
+"""Views are numbered: the study's five operations, the other two, and the image itself."""
 
 
 def study_policy() -> iaa.Augmenter:
@@ -140,19 +144,29 @@ def augment_batch(
             f"The augmentation is 'strong', but the images are {first.dtype}.",
             "Set image_source to 'cache', or augmentation to another policy.",
         )
-    batch = batch_memory.empty((len(images), *first.shape), first.dtype)
-    if policy == "none":
-        return np.stack(images, out=batch)
-    moves = list(_MOVES.values()) if policy == "study" else _DIHEDRAL_MOVES
     random = np.random.default_rng(seed)
-    drawn = random.integers(len(moves), size=len(images))
-    scratch = np.empty_like(batch[0])
-    for image, number, out in zip(images, drawn, batch, strict=True):
-        moves[number](image, out, scratch)
+    batch = take_views(images, draw_views(len(images), policy, random))
     if policy == "strong":
         augmenter = strong_policy()
         augmenter.seed_(int(random.integers(2**31)))  # and all that it consists of
         batch[:] = augmenter.augment_images(batch)
+    return batch
+
+
+def draw_views(count: int, policy: str, random: np.random.Generator) -> np.ndarray:
+    """Numbers of the views that a policy gives to so many images."""
+    if policy == "none":
+        return np.full(count, UNCHANGED)
+    return random.integers(len(_MOVES) if policy == "study" else VIEW_COUNT, size=count)
+
+
+def take_views(images: Sequence[np.ndarray], numbers: Sequence[int]) -> np.ndarray:
+    """Flip and turn each image as the number of its view says; see `augment_batch`."""
+    first = images[0]
+    batch = batch_memory.empty((len(images), *first.shape), first.dtype)
+    scratch = np.empty_like(first)
+    for image, number, out in zip(images, numbers, batch, strict=True):
+        _VIEWS[number](image, out, scratch)
     return batch
 
 

@@ -1,7 +1,8 @@
-"""Find and remove decoded caches, and kept near-duplicates, that the present code doesn't use.
+"""Find and remove decoded caches, and what else is kept, that the present code doesn't use.
 
-Their names end in a digest of the code that made them; see `cache.cache_folder` and
-`near_duplicates.kept_pairs`. What has such a name and another digest is never opened again.
+Their names end in a digest of the code that made them; see `cache.cache_folder`,
+`near_duplicates.kept_pairs` and `file_marks.kept_marks`. What has such a name and another digest
+is never opened again.
 """
 
 import re
@@ -12,19 +13,20 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from hpa_lib import cache, near_duplicates, paths
+from hpa_lib import cache, file_marks, near_duplicates, paths
 from hpa_lib.dataset import Dataset
 
 _NAME = re.compile(
     r"(?P<fingerprint>[0-9a-f]{16})-(?P<composition>\w+)-(?P<interpolation>\w+)"
     r"-(?P<size>\d+)-[0-9a-f]{8}(?P<pairs>-near-duplicates-[0-9a-f]{8}\.json)?"
 )
+_MARKS = re.compile(rf"(?P<dataset>[0-9a-f]{{16}})-{file_marks.NAME_PART}-[0-9a-f]{{8}}\.npz")
 _CONTENT = {"images.npy", "digests.bin"}
 
 
 @dataclass(frozen=True)
 class Outdated:
-    """A finished cache, or a file of near-duplicates, of other code; its size in bytes."""
+    """A finished cache, or a kept file, of other code; its size in bytes."""
 
     path: Path
     size: int
@@ -37,6 +39,9 @@ def outdated() -> list[Outdated]:
     """
     found = []
     for path in sorted((paths.data_folder() / "cache").glob("*")):
+        marks = _MARKS.fullmatch(path.name)
+        if marks and path.is_file() and file_marks.kept_marks(marks["dataset"]).name != path.name:
+            found.append(Outdated(path, path.stat().st_size))
         match = _NAME.fullmatch(path.name)
         if match is None or path.is_symlink() or _is_present(match):
             continue
@@ -61,7 +66,7 @@ def remove(entries: Iterable[Outdated]) -> tuple[list[Outdated], list[Outdated]]
     removed, locked = [], []
     for entry in entries:
         with paths.writing_data():
-            if entry.path.suffix == ".json":
+            if entry.path.suffix in (".json", ".npz"):
                 entry.path.unlink(missing_ok=True)
                 removed.append(entry)
                 continue

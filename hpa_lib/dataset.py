@@ -5,19 +5,16 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hpa_lib import files, image_files, label_tables, labels, layouts
+from hpa_lib import file_marks, files, image_files, label_tables, labels, layouts
 from hpa_lib.errors import HpaError
 from hpa_lib.images import CHANNELS
 from hpa_lib.label_tables import LabelTable
-
-_SAMPLES_A_TASK = 128
 
 
 @dataclass(frozen=True)
@@ -109,9 +106,9 @@ class Dataset:
 def load(folder: Path, leave_out: Collection[str] = ()) -> Dataset:
     """Open a data folder and check that it is whole.
 
-    Every image file is opened: its size, header and last bytes are read, and a missing,
-    truncated or unsuitable file is found here, before any training starts. Pixels aren't
-    decoded; ``hpa data check`` does that.
+    Every image file is opened, unless it was before and hasn't changed: its size, header and
+    last bytes are read, and a missing, truncated or unsuitable file is found here, before any
+    training starts. Pixels aren't decoded; ``hpa data check`` does that.
 
     Args:
         folder: The data folder; see `layouts`.
@@ -136,7 +133,7 @@ def load(folder: Path, leave_out: Collection[str] = ()) -> Dataset:
             f"Every Id of {table.path.name} needs four files, <Id>_red, _green, _blue, _yellow.",
         )
     patterns = tuple(sample.pattern for sample in found)
-    marks = _read_marks(layout.folder, patterns)
+    marks = file_marks.read(layout.folder, patterns)
     return Dataset(
         layout.folder.name,
         layout.folder,
@@ -148,21 +145,6 @@ def load(folder: Path, leave_out: Collection[str] = ()) -> Dataset:
         table.maxima,
         table.left_out,
     )
-
-
-def _read_marks(folder: Path, patterns: Sequence[str]) -> list[bytes]:
-    """`image_files.Trace.mark` of all files; network drives answer faster when asked at once."""
-
-    def read(start: int) -> list[bytes]:
-        return [
-            image_files.inspect(f"{folder}/{pattern.replace('*', channel)}").mark
-            for pattern in patterns[start : start + _SAMPLES_A_TASK]
-            for channel in CHANNELS
-        ]
-
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        parts = pool.map(read, range(0, len(patterns), _SAMPLES_A_TASK))
-        return [mark for part in parts for mark in part]
 
 
 def fingerprint(table: LabelTable, marks: Sequence[bytes]) -> str:

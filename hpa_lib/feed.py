@@ -158,12 +158,37 @@ class TrainingFeed:
     def batch(self, epoch: int, step: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Augmented images and labels (float32) of the given rows at one step of one epoch."""
         pictures = [self.source[row] for row in rows]
-        # Step 0 would repeat the random numbers of `epoch_rows`: missing numbers count as 0.
-        seed = (self._seed, epoch, 1 + step)
+        seed = self._step_seed(epoch, step)
         batch, truth = augment.augment_batch(pictures, self._policy, seed), self._labels[rows]
         if self._mixup:
             return augment.mix(batch, truth, self._mixup, (*seed, 1))
         return batch, truth
+
+    def views(self, epoch: int, step: int) -> np.ndarray:
+        """Number of the view of each image that `batch` gives; see `augment.take_views`.
+
+        With `exact_views` these are all that it changes.
+        """
+        random = np.random.default_rng(self._step_seed(epoch, step))
+        return augment.draw_views(self.batch_size, self._policy, random)
+
+    @property
+    def sample_count(self) -> int:
+        """Rows of the dataset."""
+        return len(self._labels)
+
+    @property
+    def exact_views(self) -> bool:
+        """Whether images are flipped and turned at most."""
+        return self._policy != "strong" and not self._mixup
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """Labels of some rows, shape (rows, 28), dtype float32."""
+        return self._labels[rows]
+
+    def _step_seed(self, epoch: int, step: int) -> tuple[int, int, int]:
+        # Step 0 would repeat the random numbers of `epoch_rows`: missing numbers count as 0.
+        return self._seed, epoch, 1 + step
 
     def class_shares(self) -> pd.DataFrame:
         """How often each class is drawn; see `class_sampling.table`."""

@@ -53,7 +53,7 @@ class Predictor:
     def _averaged(self, images: np.ndarray, views: tuple[tuple[int, bool], ...]) -> np.ndarray:
         total = 0.0
         for turns, mirrored in views:
-            view = np.rot90(images, turns, axes=(1, 2))
+            view = np.rot90(images, turns, axes=(1, 2)) if turns else images
             view = view[:, :, ::-1] if mirrored else view
             total += self._forward(tf.cast(np.ascontiguousarray(view), tf.float32)).numpy()
         return total / np.float32(len(views))

@@ -14,7 +14,7 @@ and can be left out.
 
 import pandas as pd
 
-from hpa_lib import backbones, labels
+from hpa_lib import backbones, devices, labels
 from hpa_lib.backbones import BACKBONE_LAYER
 from hpa_lib.backend import keras
 from hpa_lib.errors import HpaError
@@ -142,7 +142,9 @@ def build(
     outputs = keras.layers.Dense(
         labels.CLASS_COUNT, activation="sigmoid", dtype="float32", name="probabilities"
     )(hidden)
-    return keras.Model(inputs, outputs, name=f"{head}_{backbone.lower()}")
+    model = keras.Model(inputs, outputs, name=f"{head}_{backbone.lower()}")
+    devices.synchronize(model)
+    return model
 
 
 def configured(values: TrainParameters, channels: int) -> keras.Model:
@@ -165,7 +167,25 @@ def freeze_backbone(model: keras.Model, freeze: bool) -> None:
     While frozen, the backbone's batch normalization also keeps its moving statistics and runs
     in inference mode. Takes effect when the model is compiled.
     """
-    model.get_layer(BACKBONE_LAYER).trainable = not freeze
+    for backbone in _backbones(model):
+        backbone.trainable = not freeze
+
+
+def backbone_variables(model: keras.Model) -> list[keras.Variable]:
+    """Weights of the backbone that training changes."""
+    return [variable for layer in _backbones(model) for variable in layer.trainable_variables]
+
+
+def split_at_features(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """A network from `build` as two that share its layers.
+
+    Returns:
+        The backbone with all before it, and what pools its features without weights; the head,
+        which maps these features to probabilities.
+    """
+    first = next(layer for layer in model.layers if layer.name in _HEAD_BEGINNINGS)
+    features = first.input if first.weights else first.output
+    return keras.Model(model.inputs, features), keras.Model(features, model.outputs)
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:
@@ -177,6 +197,15 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
     rows.append(("all layers", "", "", model.count_params()))
     table = pd.DataFrame(rows, columns=["layer", "kind", "output shape", "parameters"])
     return table.set_index("layer")
+
+
+def _backbones(model: keras.Model) -> list[keras.layers.Layer]:
+    """The backbone of a network; a head alone has none."""
+    return [layer for layer in model.layers if layer.name == BACKBONE_LAYER]
+
+
+_HEAD_BEGINNINGS = ("reduce_channels", "pooling")
+"""First layer of a head."""
 
 
 def _flat(head: str, features: keras.KerasTensor) -> keras.KerasTensor:

@@ -202,6 +202,7 @@ class TrainParameters(DataParameters):
     cpu_threads: int = Field(
         1, ge=0, le=1024, description="CPU threads of each TensorFlow operation; 0: one a core"
     )
+    tensorboard: bool = Field(False, description="write logs that the page TensorBoard shows")
 
 
 class VggParameters(TrainParameters):

@@ -35,8 +35,10 @@ BEST_WEIGHTS = "best.weights.h5"
 STATE = "state.npz"
 """What an interrupted training goes on from; see `training_state`. A finished run has none."""
 
-# Modules that start things or render them.
-_WITHOUT_INFLUENCE = re.compile(r"cli|doctor|execution|report.*")
+# Modules that start things, render them or look on, and parameters that results don't depend on;
+# of the data the fingerprint tells.
+_MODULES_WITHOUT_INFLUENCE = re.compile(r"cli|costs|doctor|execution|report.*|watching")
+_PARAMETERS_WITHOUT_INFLUENCE = frozenset({"preset", "data", "tensorboard"})
 _REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn")
 
 
@@ -68,7 +70,9 @@ class Run:
         named_files = file_digests(given)
         identity = {
             "notebook": notebook,
-            "parameters": {k: v for k, v in given.items() if k not in ("preset", "data")},
+            "parameters": {
+                k: v for k, v in given.items() if k not in _PARAMETERS_WITHOUT_INFLUENCE
+            },
             "files": named_files,
             "dataset": dataset and dataset["fingerprint"],
             "inputs": inputs,
@@ -240,7 +244,7 @@ def code_digest() -> str:
         *(
             part
             for path in modules
-            if not _WITHOUT_INFLUENCE.fullmatch(path.stem)
+            if not _MODULES_WITHOUT_INFLUENCE.fullmatch(path.stem)
             for part in (path.name.encode(), path.read_bytes())
         )
     )

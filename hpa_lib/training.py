@@ -1,8 +1,9 @@
 """Train a network in stages, and keep the weights of its best epoch."""
 
+import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from hpa_lib import (
+    devices,
     files,
+    frozen_features,
     labels,
     losses,
     metrics,
-    mixed_precision,
     models,
     optimizers,
     schedules,
@@ -23,12 +25,12 @@ from hpa_lib import (
     thresholds,
     training_state,
 )
-from hpa_lib.backbones import BACKBONE_LAYER
 from hpa_lib.backend import keras, tf
 from hpa_lib.batch_normalization import Reestimator
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
 from hpa_lib.feed import ImageSource, TrainingFeed
+from hpa_lib.frozen_features import FrozenFeatures
 from hpa_lib.inference import Predictor
 from hpa_lib.parameters import TrainParameters
 from hpa_lib.runs import BEST_WEIGHTS, STATE
@@ -138,64 +140,6 @@ class Validation:
     batch_size: int
 
 
-def prepare(values: TrainParameters) -> str:
-    """Seed Keras and TensorFlow, set threads and precision, and say what they compute on.
-
-    With ``deterministic`` operations run one after another: where gradients of several branches
-    meet, TensorFlow adds them in the order that they happen to be ready in. ``cpu_threads``
-    decides in which order an operation that is shared out adds.
-
-    Returns:
-        The devices in words, such as ``"2 × GPU"`` or ``"CPU, bfloat16"``.
-
-    Raises:
-        HpaError: If TensorFlow has begun to compute and would have to change its threads or
-            devices, a GPU is demanded and not there, or the device lacks the precision.
-    """
-    if values.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    _choose_device(values.device)
-    own_threads = getattr(values, "vgg_cpu_threads", -1)
-    wanted = own_threads if own_threads >= 0 else values.cpu_threads
-    threading = tf.config.threading
-    try:
-        if values.deterministic:
-            threading.set_inter_op_parallelism_threads(1)
-        if wanted != threading.get_intra_op_parallelism_threads():
-            threading.set_intra_op_parallelism_threads(wanted)
-    except RuntimeError as error:
-        raise HpaError(
-            f"Parameters deterministic={values.deterministic} and cpu_threads={wanted} need other "
-            "threads, but TensorFlow has already computed in this process and can't change them.",
-            "Restart the kernel and run the notebook from its start.",
-        ) from error
-    keras.utils.set_random_seed(values.seed)
-    gpus = tf.config.get_visible_devices("GPU")
-    dtype = mixed_precision.use(values.precision)
-    device = f"{len(gpus)} × GPU" if gpus else "CPU"
-    return device if dtype == "float32" else f"{device}, {dtype}"
-
-
-def _choose_device(device: str) -> None:
-    """Hide GPUs or demand them; let those in use take memory as they need it."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if device == "gpu" and not gpus:
-        raise HpaError(
-            "Parameter device is 'gpu', but TensorFlow sees none.",
-            "Install requirements-gpu.lock where there is an NVIDIA GPU, or set device to 'auto'.",
-        )
-    try:
-        if device == "cpu":
-            tf.config.set_visible_devices([], "GPU")
-        for gpu in tf.config.get_visible_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError as error:
-        raise HpaError(
-            f"Parameter device is {device!r}, but TensorFlow has already computed in this process.",
-            "Restart the kernel and run the notebook from its start.",
-        ) from error
-
-
 def open_validation(
     source: ImageSource, dataset: Dataset, division: Split, values: TrainParameters
 ) -> Validation:
@@ -226,6 +170,7 @@ def batch_averaged_f1(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> k
     Equal to `study_metrics.batch_averaged_f1`; not comparable with a set-level F1.
     """
     ops, epsilon = keras.ops, keras.backend.epsilon()
+    y_true, y_pred = devices.gather(y_true), devices.gather(y_pred)
     true_positives = ops.sum(ops.round(ops.clip(y_true * y_pred, 0, 1)))
     recall = true_positives / (ops.sum(ops.round(ops.clip(y_true, 0, 1))) + epsilon)
     precision = true_positives / (ops.sum(ops.round(ops.clip(y_pred, 0, 1))) + epsilon)
@@ -239,6 +184,28 @@ def binary_crossentropy(truth: np.ndarray, probability: np.ndarray) -> float:
     """
     kept = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
     return float(-np.mean(np.where(truth > 0, np.log(kept), np.log1p(-kept))))
+
+
+class Watcher:
+    """Looks on while a network is trained; see `watching` for those that do something."""
+
+    def steps(self, done: int, total: int) -> None:
+        """Called before the first step and after each.
+
+        Args:
+            done: Steps done, those before an interruption among them.
+            total: Steps of all stages, without those that early stopping has saved.
+        """
+
+    def epochs(self, history: pd.DataFrame) -> None:
+        """Called after each epoch, and before the first step where some are done.
+
+        Args:
+            history: See `Trainer.history`; at least one row.
+        """
+
+    def end(self) -> None:
+        """Called when the training has ended in any way."""
 
 
 class Trainer:
@@ -257,6 +224,7 @@ class Trainer:
         folder: Where weights and state are written. What lies there must come from the same
             parameters, data and code, for which `runs.Run` sees.
         options: Everything else.
+        watchers: Who is told of each step and epoch.
 
     Raises:
         HpaError: If there is a state of an interrupted training that can't be read.
@@ -270,6 +238,7 @@ class Trainer:
         predictor: Predictor,
         folder: Path,
         options: Options = Options(),
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         self._model = model
         # The same layers without the optimizer, whose state doesn't belong into a weight file.
@@ -282,9 +251,13 @@ class Trainer:
         self._rows: list[dict[str, float | str]] = training_state.read_history(self._state)
         self._interrupted = bool(self._rows)
         self._options = options
+        self._watchers = watchers
+        self._stages: Sequence[Stage] = ()
         self._reestimator: Reestimator | None = None
         self._average: WeightAverage | None = None
         self._backbone_rate: float | None = None
+        self._features: FrozenFeatures | None = None
+        self._trained = model
 
     @property
     def history(self) -> pd.DataFrame:
@@ -309,8 +282,33 @@ class Trainer:
             HpaError: If the loss stops being a number, or the state of an interrupted training
                 can't be used.
         """
-        for stage in stages:
-            self._run(stage)
+        self._stages = stages
+        try:
+            self._tell_steps(*self._count_steps())
+            if self._rows:
+                self._tell_epochs()
+            for stage in stages:
+                self._run(stage)
+        finally:
+            for watcher in self._watchers:
+                watcher.end()
+
+    def _count_steps(self) -> tuple[int, int]:
+        """Steps of the epochs that are done, and of all stages."""
+        done = [self._epochs_done(stage) for stage in self._stages]
+        total = (
+            epochs if self.has_ended(stage) else stage.epochs
+            for stage, epochs in zip(self._stages, done, strict=True)
+        )
+        return sum(done) * self._feed.steps_per_epoch, sum(total) * self._feed.steps_per_epoch
+
+    def _tell_steps(self, done: int, total: int) -> None:
+        for watcher in self._watchers:
+            watcher.steps(done, total)
+
+    def _tell_epochs(self) -> None:
+        for watcher in self._watchers:
+            watcher.epochs(self.history)
 
     def _run(self, stage: Stage) -> None:
         done = self._epochs_done(stage)
@@ -318,10 +316,15 @@ class Trainer:
             log.info("%s is trained already.", stage.name.capitalize())
             return
         if stage.backbone_rate == self._backbone_rate:
-            optimizers.reset(self._model.optimizer, stage.learning_rate)
+            optimizers.reset(self._trained.optimizer, stage.learning_rate)
         else:
             self._backbone_rate = stage.backbone_rate
-            compile_network(self._model, stage, self._options)
+            models.freeze_backbone(self._model, stage.backbone_rate == 0)
+            self._features = None
+            if stage.backbone_rate == 0:
+                self._features = frozen_features.keep(self._model, self._feed, self._folder)
+            self._trained = self._features.head if self._features else self._model
+            compile_network(self._trained, stage, self._options)
             if self._options.reestimation_batches:
                 self._reestimator = Reestimator(self._model)
         if not done:  # what was interrupted was another stage
@@ -335,7 +338,7 @@ class Trainer:
     def _stage_variables(self) -> list[keras.Variable]:
         """What a stage begins with anew: the optimizer's state, and averages of the weights."""
         averages = self._average.variables if self._average else []
-        return [*self._model.optimizer.variables, *averages]
+        return [*self._trained.optimizer.variables, *averages]
 
     def _epochs_done(self, stage: Stage) -> int:
         return sum(past["stage"] == stage.name for past in self._rows)
@@ -367,31 +370,43 @@ class Trainer:
             stage.schedule,
             round(stage.warmup_epochs * steps),
         ).reshape(stage.epochs, steps)
-        model, batches = self._model, iter(self._feed.dataset(first_epoch=len(self._rows)))
+        model, batches = self._trained, self._batches(len(self._rows))
         model.make_train_function()
         started = time.monotonic()
         for epoch in range(done, stage.epochs):
             model.reset_metrics()
-            for rate in rates[epoch]:
+            before, total = self._count_steps()
+            for step, rate in enumerate(rates[epoch], 1):
                 model.optimizer.learning_rate = rate
                 averages = self._step(next(batches))
                 if self._average:
                     self._average.update()
+                self._tell_steps(before + step, total)
             trained = {"learning_rate": float(rates[epoch, -1])}
             trained |= {name: float(averages[name]) for name in _TRAINED}
             seconds = (time.monotonic() - started) / (epoch + 1 - done)
             self._end_epoch(stage, trained, seconds)
+            self._tell_epochs()
             if self.has_ended(stage):
                 break
+
+    def _batches(self, first_epoch: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """What the network is trained on, from an epoch on, endlessly."""
+        if self._features is None:
+            yield from self._feed.dataset(first_epoch)
+        else:
+            for epoch in itertools.count(first_epoch):
+                for features, truth in self._features.batches(epoch):
+                    yield tf.constant(features), tf.constant(truth)
 
     def _step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Train on one batch; the epoch's averages so far."""
         try:
-            return self._model.train_function(iter([batch]))
+            return self._trained.train_function(iter([devices.share(batch)]))
         except tf.errors.ResourceExhaustedError as error:
             raise HpaError(
                 f"The memory of the device is used up by batches of {len(batch[0])} images of "
-                f"{batch[0].shape[1]} pixels a side.",
+                f"{self._feed.source.shape[0]} pixels a side.",
                 "Lower batch_size, and raise gradient_accumulation as much; lower image_size; or "
                 "set precision to 'auto'.",
             ) from error
@@ -465,7 +480,10 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         truth = self._validation.truth
-        probability = self._predictor(self._validation.source, self._validation.rows)
+        if self._features is None:
+            probability = self._predictor(self._validation.source, self._validation.rows)
+        else:
+            probability = self._features.probabilities(self._validation.rows)
         loss = binary_crossentropy(truth, probability)
         if not np.isfinite(loss):  # refused by the caller; metrics would refuse the probabilities
             return {"val_loss": loss}
@@ -498,7 +516,7 @@ def compile_network(model: keras.Model, stage: Stage, options: Options = Options
     twice more for that: for InceptionResNetV2 half of the time to the first step.
     """
     models.freeze_backbone(model, stage.backbone_rate == 0)
-    backbone = model.get_layer(BACKBONE_LAYER).trainable_variables
+    backbone = models.backbone_variables(model)
     batches = options.gradient_accumulation
     model.compile(
         optimizer=optimizers.FusedAdam(

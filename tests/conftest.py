@@ -26,7 +26,7 @@ def own_folders(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def one_operation_at_a_time():
-    """TensorFlow as `training.prepare` wants it, before any test has computed something."""
+    """TensorFlow as `devices.prepare` wants it, before any test has computed something."""
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].config.threading.set_inter_op_parallelism_threads(1)
 

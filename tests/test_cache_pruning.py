@@ -3,7 +3,7 @@ import shutil
 import pytest
 from filelock import FileLock
 
-from hpa_lib import cache, cache_pruning, near_duplicates, paths
+from hpa_lib import cache, cache_pruning, file_marks, near_duplicates, paths
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def made(tiny):
 
 
 def of_other_code(path):
-    """Copy a cache or a file of near-duplicates to the name that other code would give it."""
+    """Copy a cache or a kept file to the name that other code would give it."""
     digest = path.stem[-8:]
     copy = path.with_name(path.name.replace(digest, "0" * 8))
     (shutil.copytree if path.is_dir() else shutil.copy)(path, copy)
@@ -52,6 +52,16 @@ def test_what_other_code_made_is_removed(made):
     assert not any(path.exists() for path in sizes)
     assert folder.is_dir()
     assert pairs.is_file()
+    assert found() == set()
+
+
+def test_marks_of_files_that_other_code_kept_are_removed(tiny):
+    [marks] = (paths.data_folder() / "cache").glob(f"*-{file_marks.NAME_PART}-*")
+    old = of_other_code(marks)
+    entries = cache_pruning.outdated()
+    assert [entry.path for entry in entries] == [old]
+    cache_pruning.remove(entries)
+    assert marks.is_file()
     assert found() == set()
 
 

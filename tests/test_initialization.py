@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from hpa_lib import backbones, initialization, models, splits, training
+from hpa_lib import backbones, devices, initialization, models, splits
 from hpa_lib.parameters import TrainParameters
 
 FREQUENCY = np.linspace(0.0, 0.4, 28)
@@ -36,7 +36,7 @@ def pixels():
 def build(monkeypatch):
     def made(backbone):
         monkeypatch.setitem(backbones.BACKBONES, "Toy", backbones.Backbone(backbone, "symmetric"))
-        training.prepare(TrainParameters(cpu_threads=0))
+        devices.prepare(TrainParameters(cpu_threads=0))
         return models.build("Toy", 12)
 
     return made

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hpa_lib import backbones, mixed_precision, models, training
+from hpa_lib import backbones, devices, mixed_precision, models, training
 from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters
 
@@ -84,8 +84,8 @@ def test_prepare_names_the_precision(monkeypatch, small_backbone):
     monkeypatch.setattr(mixed_precision, "_flags_of_this_cpu", lambda: BF16_CPU)
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
     values = TrainParameters(precision="auto", deterministic=False, cpu_threads=0)
-    assert training.prepare(values) == "CPU, bfloat16"
+    assert devices.prepare(values) == "CPU, bfloat16"
     assert keras.mixed_precision.global_policy().name == "mixed_bfloat16"
     again = TrainParameters(deterministic=False, cpu_threads=0)
-    assert training.prepare(again) == "CPU"
+    assert devices.prepare(again) == "CPU"
     assert keras.mixed_precision.global_policy().name == "float32"

@@ -94,6 +94,11 @@ def test_name_depends_on_everything_that_the_result_depends_on(monkeypatch):
     assert not any(name.endswith("-2") for name in names)
 
 
+def test_name_does_not_depend_on_what_results_do_not_depend_on():
+    plain = finished().name
+    assert finished(tensorboard=True).name.startswith(plain)
+
+
 def test_name_depends_on_the_content_of_named_files(tmp_path):
     weights = tmp_path / "backbone.h5"
     weights.write_bytes(b"first")

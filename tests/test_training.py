@@ -1,6 +1,4 @@
 import logging
-import subprocess
-import sys
 from dataclasses import replace
 
 import h5py
@@ -9,7 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hpa_lib import backbones, feed, inference, models, schedules, splits, study_metrics, training
+from hpa_lib import (
+    backbones,
+    devices,
+    feed,
+    inference,
+    models,
+    schedules,
+    splits,
+    study_metrics,
+    training,
+)
 from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters, VggParameters
 
@@ -46,7 +54,7 @@ def make_trainer(array_source):
     """Function that makes a trainer of a toy network on 20 random images."""
 
     def make(folder, seed=0, **options):
-        training.prepare(TrainParameters(seed=seed, cpu_threads=0))
+        devices.prepare(TrainParameters(seed=seed, cpu_threads=0))
         random = np.random.default_rng(5)
         pixels = random.integers(0, 256, (20, SIZE, SIZE, 3)).astype(np.float32)
         truth = (random.random((20, 28)) < 0.2).astype(np.uint8)
@@ -417,22 +425,6 @@ def test_a_stage_says_what_it_does(stage, wanted):
     assert stage.sentence() == wanted
 
 
-def test_prepare_names_the_devices_and_seeds():
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    values = TrainParameters(deterministic=False, cpu_threads=0)
-    assert training.prepare(values) == (f"{gpus} × GPU" if gpus else "CPU")
-    first = keras.layers.Dense(3)(np.ones((1, 4))).numpy()
-    training.prepare(values)
-    np.testing.assert_array_equal(keras.layers.Dense(3)(np.ones((1, 4))).numpy(), first)
-
-
-@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(HpaError, match="device is 'gpu', but TensorFlow sees none"):
-        training.prepare(TrainParameters(device="gpu", cpu_threads=0))
-    assert training.prepare(TrainParameters(device="cpu", cpu_threads=0)) == "CPU"
-
-
 def test_used_up_memory_names_what_to_lower(trainer, monkeypatch):
     def full(iterator):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
@@ -443,37 +435,6 @@ def test_used_up_memory_names_what_to_lower(trainer, monkeypatch):
     with pytest.raises(HpaError, match=r"batches of 4 images of \d+ pixels") as caught:
         trainer.run(SECOND)
     assert "batch_size" in caught.value.remedy
-
-
-@pytest.mark.parametrize(
-    ("before", "wanted"),
-    [("", "runs 1 at a time on 3 threads"), ("training.tf.zeros(1)", "Restart the kernel")],
-    ids=["first", "after other work"],
-)
-def test_prepare_sets_the_threads_before_tensorflow_computes(before, wanted):
-    """Two at a time, two InceptionResNetV2 runs of one seed part after a few steps."""
-    script = f"""
-from hpa_lib import training
-from hpa_lib.errors import HpaError
-from hpa_lib.parameters import VggParameters
-{before}
-values = VggParameters(cpu_threads=4, vgg_cpu_threads=3)
-try:
-    training.prepare(values)
-    training.tf.zeros(1)
-    training.prepare(values)  # the notebook's cell is run again
-    threading = training.tf.config.threading
-    at_a_time = threading.get_inter_op_parallelism_threads()
-    threads = threading.get_intra_op_parallelism_threads()
-    print("runs", at_a_time, "at a time on", threads, "threads")
-except HpaError as error:
-    print(error)
-"""
-    finished = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert wanted in finished.stdout
 
 
 def stop_after(made, epochs):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpa_lib import backbones, feed, inference, models, training
+from hpa_lib import backbones, devices, feed, inference, models, training
 from hpa_lib.backend import keras
 from hpa_lib.parameters import TrainParameters
 
@@ -46,7 +46,7 @@ class SlowTrainer(training.Trainer):
 
 
 backbones.BACKBONES["Toy"] = backbones.Backbone(backbone, "symmetric")
-training.prepare(TrainParameters(cpu_threads=0))
+devices.prepare(TrainParameters(cpu_threads=0))
 truth = (np.random.default_rng(6).random((20, 28)) < 0.2).astype(np.uint8)
 model = models.build("Toy", 12)
 batches = feed.TrainingFeed(Images(), truth, np.arange(14), batch_size=4, policy="study")
