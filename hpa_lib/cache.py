@@ -169,11 +169,15 @@ class _BlockFile:
             stream.seek(block * len(digest))
             stream.write(digest)
 
-    def seal(self) -> None:
-        """Bring both files to the disk and mark the pixels as checked."""
+    def flush(self) -> None:
+        """Bring both files to the disk."""
         for path in (self._images, self._digests):
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
+
+    def seal(self) -> None:
+        """Bring both files to the disk and mark the pixels as checked."""
+        self.flush()
         os.utime(self._digests)
 
     @property
@@ -235,6 +239,7 @@ def _build(
     try:
         for block in as_completed([pool.submit(decode, block) for block in missing]):
             bar.update(block.result())
+            stored.flush()  # while others are being decoded, not all at the end
     finally:
         pool.shutdown(cancel_futures=True)
         bar.close()

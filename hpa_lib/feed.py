@@ -4,6 +4,7 @@ Images come from the decoded cache (uint8) or straight from the files, as in the
 study (float32). Both hold values 0–255; the network's first layer divides by 255.
 """
 
+import os
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -17,9 +18,8 @@ from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters
 from hpa_lib.splits import Split
 
-_BATCHES_AT_ONCE = 2
 _BATCHES_AHEAD = 2
-"""Batches that are being read, and that wait to be trained on. Both bound the memory."""
+"""Batches that wait to be trained on."""
 
 
 class ImageSource(Protocol):
@@ -223,9 +223,10 @@ class TrainingFeed:
             )
 
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-        batches = epochs.flat_map(plan).map(read, num_parallel_calls=_BATCHES_AT_ONCE)
+        at_once = _batches_at_once(self._policy)
+        batches = epochs.flat_map(plan).map(read, num_parallel_calls=at_once)
         options = tf.data.Options()  # own threads: a deterministic network leaves it only one
-        options.threading.private_threadpool_size = _BATCHES_AT_ONCE
+        options.threading.private_threadpool_size = at_once
         return batches.prefetch(_BATCHES_AHEAD).with_options(options)
 
 
@@ -245,6 +246,14 @@ def training_feed(
         mixup=values.mixup,
         seed=values.seed,
     )
+
+
+def _batches_at_once(policy: str) -> int:
+    """Batches that are read side by side.
+
+    One thread flips and turns images as fast as memory gives them; ``strong`` computes.
+    """
+    return os.cpu_count() or 1 if policy == "strong" else 1
 
 
 def sequential_batches(

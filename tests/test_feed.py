@@ -139,7 +139,7 @@ def test_batches_are_the_same_whatever_runs_at_the_same_time(monkeypatch):
             return pixels[row]
 
     def some_batches(at_once):
-        monkeypatch.setattr(feed, "_BATCHES_AT_ONCE", at_once)
+        monkeypatch.setattr(feed, "_batches_at_once", lambda policy: at_once)
         options = {"batch_size": 4, "steps_per_epoch": 5, "policy": "study", "seed": 1}
         batches = feed.TrainingFeed(Slow(), np.eye(64, 28), np.arange(64), **options)
         return list(batches.dataset().take(15).as_numpy_iterator())

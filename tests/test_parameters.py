@@ -16,7 +16,7 @@ def refusal(values, notebook="2_train_resnet"):
 
 
 def test_the_presets_that_the_design_names_are_there():
-    assert {"smoke", "quick", "seed"} <= set(PRESETS)
+    assert {"smoke", "quick", "seed", "best"} <= set(PRESETS)
 
 
 @pytest.mark.parametrize("notebook", paths.NOTEBOOK_NAMES)
