@@ -4,7 +4,7 @@ The same compiled network trains on the feed and on one batch that stays in memo
 steps alternate, and the medians are compared. Random images serve, since their content changes
 no time.
 
-    python benchmarks/step_overhead.py [--network small|VGG16|InceptionResNetV2] [--size 75]
+    python benchmarks/step_overhead.py [--network VGG16|InceptionResNetV2|small] [--size 75]
 """
 
 import argparse
@@ -66,10 +66,10 @@ def seconds(
 def main() -> None:
     """Print milliseconds a step of both sides, and the overhead of the feed."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--network", default="small", choices=("small", *backbones.BACKBONES))
+    parser.add_argument("--network", default="VGG16", choices=("small", *backbones.BACKBONES))
     parser.add_argument("--size", type=int, default=75, help="pixels a side (%(default)s)")
-    parser.add_argument("--steps", type=int, default=20, help="steps a round (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds (%(default)s)")
+    parser.add_argument("--steps", type=int, default=3, help="steps a round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds (%(default)s)")
     options = parser.parse_args()
     model = build(options.network, options.size)
     model.compile("adam", "binary_crossentropy", jit_compile=False)

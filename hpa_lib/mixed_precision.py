@@ -5,11 +5,13 @@ Weights, statistics of batch normalization, the last layer and the loss stay in 
 
 * ``float32``: single precision everywhere, as in the reference study.
 * ``mixed``: bfloat16 or float16 by the device.
-* ``auto``: ``mixed`` where the device has the arithmetic, ``float32`` else.
+* ``auto``: ``mixed`` where it saves time, ``float32`` else.
 
 bfloat16 has the range of float32 and 8 significant bits: GPUs from compute capability 8.0 on have
-it, and processors with AVX-512 BF16 or AMX. Older GPUs, from 7.0 on, have float16, whose small
-range needs the loss to be scaled, as Keras does.
+it, and processors with AMX or AVX-512 BF16. AVX-512 BF16 alone multiplies no more numbers a second
+than AVX-512 does in single precision, and converting them comes on top: it saves memory only.
+Older GPUs, from 7.0 on, have float16, whose small range needs the loss to be scaled, as Keras
+does.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,8 @@ from hpa_lib.errors import HpaError
 PRECISIONS: tuple[str, ...] = ("float32", "mixed", "auto")
 """Names of all choices."""
 
-_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+_FAST_CPU_FLAGS = frozenset({"amx_bf16"})
+_CPU_FLAGS = _FAST_CPU_FLAGS | {"avx512_bf16"}
 _BFLOAT16_CAPABILITY, _FLOAT16_CAPABILITY = (8, 0), (7, 0)
 
 
@@ -49,12 +52,12 @@ def policy(
             return "mixed_bfloat16"
         if min(capabilities) >= _FLOAT16_CAPABILITY:
             return "mixed_float16"
-    elif cpu_flags & _CPU_FLAGS:
+    elif cpu_flags & (_FAST_CPU_FLAGS if precision == "auto" else _CPU_FLAGS):
         return "mixed_bfloat16"
     if precision == "mixed":
         device = "GPU" if capabilities else "CPU"
         raise HpaError(
-            f"Parameter precision is 'mixed', but this {device} has no fast half precision.",
+            f"Parameter precision is 'mixed', but this {device} has no half precision.",
             "Set it to 'float32', or to 'auto' to choose by the device.",
         )
     return "float32"

@@ -196,7 +196,7 @@ class TrainParameters(DataParameters):
         "auto", description="auto: a GPU where there is one; gpu: an error where there is none"
     )
     precision: Literal["float32", "mixed", "auto"] = Field(
-        "float32", description="mixed: half where it is safe; auto: mixed where the device has it"
+        "float32", description="mixed: half where it is safe; auto: mixed where it saves time"
     )
     deterministic: bool = Field(True, description="the same bits in every run with as many threads")
     cpu_threads: int = Field(

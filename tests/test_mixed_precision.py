@@ -7,6 +7,7 @@ from hpa_lib import backbones, devices, mixed_precision, models, training
 from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters
 
+AMX_CPU = frozenset({"avx512f", "avx512_bf16", "amx_bf16"})
 BF16_CPU, OLD_CPU = frozenset({"avx512f", "avx512_bf16"}), frozenset({"avx2"})
 
 
@@ -17,9 +18,10 @@ BF16_CPU, OLD_CPU = frozenset({"avx512f", "avx512_bf16"}), frozenset({"avx2"})
         ("auto", [(9, 0), (8, 0)], OLD_CPU, "mixed_bfloat16"),
         ("auto", [(9, 0), (7, 5)], BF16_CPU, "mixed_float16"),  # all GPUs must have it
         ("auto", [(6, 1)], BF16_CPU, "float32"),
-        ("auto", [], BF16_CPU, "mixed_bfloat16"),
+        ("auto", [], AMX_CPU, "mixed_bfloat16"),
+        ("auto", [], BF16_CPU, "float32"),  # slower than single precision
         ("auto", [], OLD_CPU, "float32"),
-        ("mixed", [], frozenset({"amx_bf16"}), "mixed_bfloat16"),
+        ("mixed", [], BF16_CPU, "mixed_bfloat16"),
         ("mixed", [(7, 0)], OLD_CPU, "mixed_float16"),
     ],
 )
@@ -81,7 +83,7 @@ def test_half_precision_predicts_what_single_does(small_backbone):
 
 
 def test_prepare_names_the_precision(monkeypatch, small_backbone):
-    monkeypatch.setattr(mixed_precision, "_flags_of_this_cpu", lambda: BF16_CPU)
+    monkeypatch.setattr(mixed_precision, "_flags_of_this_cpu", lambda: AMX_CPU)
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
     values = TrainParameters(precision="auto", deterministic=False, cpu_threads=0)
     assert devices.prepare(values) == "CPU, bfloat16"
