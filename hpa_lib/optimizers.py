@@ -37,6 +37,8 @@ class FusedAdam(keras.optimizers.Adam):
         if self.amsgrad:
             raise ValueError("FusedAdam has no amsgrad; use keras.optimizers.Adam.")
         self._groups = groups
+        # Asked here, since Keras doesn't tell the threads in which a strategy runs its devices.
+        self._float16 = keras.config.dtype_policy().name == "mixed_float16"
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Create the optimizer's state."""
@@ -56,7 +58,7 @@ class FusedAdam(keras.optimizers.Adam):
             return
         replica = tf.distribute.get_replica_context()
         grads = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
-        if keras.config.dtype_policy().name == "mixed_float16":
+        if self._float16:
             # Keras looks for overflows on the first device only.
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(grad)) for grad in grads])
             grads = [tf.where(finite, grad, tf.zeros_like(grad)) for grad in grads]

@@ -107,3 +107,20 @@ def test_reset_equals_a_new_optimizer():
         assert kept.train_on_batch(*batch) == pytest.approx(new.train_on_batch(*batch), abs=1e-6)
     for wanted, found in zip(new.get_weights(), kept.get_weights(), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_an_overflow_on_any_device_changes_nothing():
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+        with strategy.scope():
+            variable = keras.Variable([1.0, 2.0])
+            optimizer = optimizers.FusedAdam(0.1)
+            optimizer.build([variable])
+        for gradient in ([np.inf, 1.0], [np.nan, 1.0]):
+            strategy.run(lambda values: optimizer.apply([values]), (tf.constant(gradient),))
+            np.testing.assert_array_equal(variable.numpy(), [1.0, 2.0])
+        strategy.run(lambda values: optimizer.apply([values]), (tf.constant([1.0, -1.0]),))
+        assert (variable.numpy() != [1.0, 2.0]).all()
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
