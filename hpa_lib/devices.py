@@ -18,7 +18,8 @@ def prepare(values: TrainParameters) -> str:
 
     Raises:
         HpaError: If TensorFlow has begun to compute and would have to change its threads or
-            devices, a GPU is demanded and not there, or the device lacks the precision.
+            devices, a GPU is demanded and not there, several GPUs can't share a batch equally, or
+            the device lacks the precision.
     """
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
