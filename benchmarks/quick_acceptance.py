@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hpa_lib import comparison, evaluation, execution, paths, results, runs
+from hpa_lib import comparison, evaluation, execution, paths, results, runs, trained_runs
 from hpa_lib.metrics import READABLE_NAMES
 
 NOTEBOOKS = {"InceptionResNetV2": "2_train_resnet", "VGG16": "3_train_vgg"}
@@ -44,7 +44,7 @@ def train(folder: Path, seed: int, backbone: str) -> str:
     return execution.execute(notebook, executed, preset, {"seed": seed}).name
 
 
-def rows(run: comparison.TrainedRun, seed: int) -> Iterator[dict[str, object]]:
+def rows(run: trained_runs.TrainedRun, seed: int) -> Iterator[dict[str, object]]:
     """One row for each metric in which the network is set beside a trivial predictor."""
     truth, _ = run.arrays("report")
     bootstrap = evaluation.bootstrap_metrics(truth, comparison.decisions([run]))
@@ -86,7 +86,7 @@ def main() -> None:
         found = [
             row
             for name, (_, seed, backbone) in zip(names, jobs, strict=True)
-            for row in rows(comparison.load(name, NOTEBOOKS[backbone]), seed)
+            for row in rows(trained_runs.load(name, NOTEBOOKS[backbone]), seed)
         ]
     print(pd.DataFrame(found).to_string(index=False, float_format="{:.3f}".format))
 

@@ -6,8 +6,8 @@ down to facts:
 1. what a user starts: ``cli``, ``doctor``, ``execution``, ``notebook``
 2. how results look: ``reports`` and the ``report_…`` modules, ``plots``, ``gallery``,
    ``watching``
-3. protocols: ``training``, ``training_state``, ``results``, ``comparison``, ``evaluation``,
-   ``source_evaluation``, ``wording``, ``predictions``, ``runs``
+3. protocols: ``training``, ``training_state``, ``results``, ``trained_runs``, ``comparison``,
+   ``evaluation``, ``source_evaluation``, ``wording``, ``predictions``, ``runs``
 4. the mathematics: ``models``, ``backbones``, ``initialization``, ``batch_normalization``,
    ``losses``, ``optimizers``, ``schedules``, ``weight_averages``, ``devices``,
    ``mixed_precision``, ``costs``, ``inference``, ``frozen_features``, ``metrics``,

@@ -1,7 +1,6 @@
 """Put finished training runs side by side, and refuse those that can't be compared."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,18 +9,19 @@ import pandas as pd
 from hpa_lib import (
     baselines,
     evaluation,
-    files,
     labels,
     metrics,
     predictions,
     runs,
     source_evaluation,
     study_metrics,
+    trained_runs,
 )
 from hpa_lib.errors import HpaError
 from hpa_lib.evaluation import BootstrapResult
 from hpa_lib.parameters import CompareParameters
 from hpa_lib.source_evaluation import SourceResult
+from hpa_lib.trained_runs import TrainedRun
 
 STUDY_SAMPLES = 31072
 """Rows of the label table that the reference study used."""
@@ -42,61 +42,15 @@ _FREE = {"preset", "data", "seed", "device", "deterministic", "cpu_threads", "vg
 """Parameters that are no part of the study's protocol."""
 
 
-@dataclass(frozen=True)
-class TrainedRun:
-    """A finished training run, read back.
-
-    Attributes:
-        folder: The run folder.
-        manifest: See `runs.Run`.
-        metrics: Content of ``metrics.json``.
-        history: One row an epoch; see `training.Trainer.history`.
-        predictions: See `predictions.table`.
-        label: Name in figures and sentences: the backbone, and more where that isn't enough.
-    """
-
-    folder: Path
-    manifest: dict[str, Any]
-    metrics: dict[str, Any]
-    history: pd.DataFrame
-    predictions: pd.DataFrame
-    label: str
-
-    @property
-    def backbone(self) -> str:
-        """Name of the backbone."""
-        return self.metrics["backbone"]
-
-    def thresholds(self) -> np.ndarray:
-        """Decision threshold of each class, tuned on the run's own threshold part."""
-        return np.array(self.metrics["thresholds"])
-
-    def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Truth and probabilities of one part; see `predictions.arrays`."""
-        return predictions.arrays(self.predictions, part)
-
-
-def load(name_or_path: str, notebook: str) -> TrainedRun:
-    """Read a finished training run; see `runs.find` for the arguments."""
-    folder = runs.find(name_or_path, notebook)
-    try:
-        values = files.read_json(folder / runs.METRICS)
-        history = pd.read_csv(folder / "history.csv")
-    except (OSError, ValueError) as error:
-        raise HpaError(
-            f"{folder} isn't a training run ({error}).", "Name the folder of a training run."
-        ) from error
-    table = predictions.read(folder / "predictions.csv")
-    manifest = runs.read_manifest(folder)
-    return TrainedRun(folder, manifest, values, history, table, values["backbone"])
-
-
 def load_pair(values: CompareParameters) -> list[TrainedRun]:
     """Read the two runs that a comparison's parameters name.
 
     Runs of one backbone are told apart by the names of their folders.
     """
-    pair = [load(values.run_a, "2_train_resnet"), load(values.run_b, "3_train_vgg")]
+    pair = [
+        trained_runs.load(values.run_a, "2_train_resnet"),
+        trained_runs.load(values.run_b, "3_train_vgg"),
+    ]
     if pair[0].backbone == pair[1].backbone:
         pair = [replace(run, label=f"{run.backbone} ({run.folder.name})") for run in pair]
     return pair

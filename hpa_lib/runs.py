@@ -32,6 +32,12 @@ METRICS = "metrics.json"
 BEST_WEIGHTS = "best.weights.h5"
 """Weights of the best epoch."""
 
+LAST_WEIGHTS = "last.weights.h5"
+"""Weights of the last epoch, of runs that evaluate these."""
+
+EVALUATED_WEIGHTS = {"best": BEST_WEIGHTS, "last": LAST_WEIGHTS}
+"""File with the weights that a run's figures come from, by its parameter ``evaluate``."""
+
 STATE = "state.npz"
 """What an interrupted training goes on from; see `training_state`. A finished run has none."""
 

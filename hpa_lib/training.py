@@ -33,7 +33,7 @@ from hpa_lib.feed import ImageSource, TrainingFeed
 from hpa_lib.frozen_features import FrozenFeatures
 from hpa_lib.inference import Predictor
 from hpa_lib.parameters import TrainParameters
-from hpa_lib.runs import BEST_WEIGHTS, STATE
+from hpa_lib.runs import BEST_WEIGHTS, LAST_WEIGHTS, STATE
 from hpa_lib.splits import Split
 from hpa_lib.weight_averages import WeightAverage
 
@@ -416,13 +416,14 @@ class Trainer:
 
         Args:
             which: ``"best"`` loads the weights of the epoch with the lowest validation loss;
-                ``"last"`` keeps the present ones, as the study did.
+                ``"last"`` keeps the present ones, as the study did, and saves them.
 
         Returns:
             The epoch (from 1) that the weights come from.
         """
         self._take_up()  # interrupted after the last epoch, no stage has done it
         if which == "last":
+            save_weights(self._weights, self._folder / LAST_WEIGHTS)
             return len(self._rows)
         self._weights.load_weights(self._folder / BEST_WEIGHTS)
         return 1 + int(self.history["val_loss"].argmin())

@@ -17,6 +17,7 @@ from hpa_lib import (
     runs,
     splits,
     study_metrics,
+    trained_runs,
 )
 from hpa_lib.errors import HpaError
 from hpa_lib.parameters import CompareParameters
@@ -77,7 +78,7 @@ def train(opened):
         predictions.write(run.folder / "predictions.csv", table)
         run.write_metrics(found)
         run.finish()
-        return comparison.load(run.name, notebook)
+        return trained_runs.load(run.name, notebook)
 
     return run_of
 
@@ -108,7 +109,7 @@ def test_load_reads_a_run_back(pair, opened):
 def test_load_gives_the_newest_run_where_none_is_named(train):
     train("VGG16", seed=1)
     newest = train("VGG16", seed=2)
-    assert comparison.load("", "3_train_vgg").folder == newest.folder
+    assert trained_runs.load("", "3_train_vgg").folder == newest.folder
 
 
 def test_two_runs_of_one_backbone_are_told_apart_by_their_folders(train, pair):
@@ -127,7 +128,7 @@ def test_load_refuses_a_run_that_lacks_a_file(train, name):
     run = train("VGG16")
     (run.folder / name).unlink()
     with pytest.raises(HpaError) as caught:
-        comparison.load("", "3_train_vgg")
+        trained_runs.load("", "3_train_vgg")
     assert str(run.folder) in caught.value.problem
 
 
@@ -298,7 +299,7 @@ def test_study_numbers_are_comparable_under_the_study_s_data_and_protocol_only(p
             values = run.manifest["parameters"] | preset | changed
             dataset = run.manifest["dataset"] | {"samples": comparison.STUDY_SAMPLES}
             files.write_json(path, run.manifest | {"parameters": values, "dataset": dataset})
-        loaded = [comparison.load(run.folder.name, "") for run in pair]
+        loaded = [trained_runs.load(run.folder.name, "") for run in pair]
         return set(comparison.beside_study(loaded)["may be compared"])
 
     assert verdict() == {"yes"}

@@ -13,6 +13,7 @@ from hpa_lib import (
     feed,
     inference,
     models,
+    runs,
     schedules,
     splits,
     study_metrics,
@@ -208,12 +209,16 @@ def test_best_weights_fit_a_new_network(trained):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_last_weights_stay_where_the_study_s_way_is_wanted(trainer):
+def test_last_weights_stay_where_the_study_s_way_is_wanted(trainer, tmp_path):
     made = trainer
     made.run(training.Stage("good", 1, 1e-3))
     made.run(training.Stage("ruin", 1, 1.0))
     assert made.restore("last") == 2
     for wanted, found in zip(made.recorded[-1], made.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    fresh = models.build("Toy", SIZE)
+    keras.Model(fresh.inputs, fresh.outputs).load_weights(tmp_path / runs.LAST_WEIGHTS)
+    for wanted, found in zip(made.recorded[-1], fresh.get_weights(), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 

@@ -1,0 +1,117 @@
+"""Read back what a training notebook has left: figures, predictions, and the network itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpa_lib import feed, files, models, parameters, predictions, runs
+from hpa_lib.backend import keras
+from hpa_lib.dataset import Dataset
+from hpa_lib.errors import HpaError
+from hpa_lib.parameters import TrainParameters
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished training run, read back.
+
+    Attributes:
+        folder: The run folder.
+        manifest: See `runs.Run`.
+        metrics: Content of ``metrics.json``.
+        history: One row an epoch; see `training.Trainer.history`.
+        predictions: See `predictions.table`.
+        label: Name in figures and sentences: the backbone, and more where that isn't enough.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    metrics: dict[str, Any]
+    history: pd.DataFrame
+    predictions: pd.DataFrame
+    label: str
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+        return self.metrics["backbone"]
+
+    def thresholds(self) -> np.ndarray:
+        """Decision threshold of each class, tuned on the run's own threshold part."""
+        return np.array(self.metrics["thresholds"])
+
+    def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Truth and probabilities of one part; see `predictions.arrays`."""
+        return predictions.arrays(self.predictions, part)
+
+    def values(self) -> TrainParameters:
+        """The parameters that it was trained with.
+
+        Raises:
+            HpaError: If this version of the library doesn't know one of them.
+        """
+        return parameters.validate(self.manifest["notebook"], self.manifest["parameters"])
+
+    def open_source(self, dataset: Dataset) -> feed.ImageSource:
+        """Images of a dataset, which need not be that of the training, as the network sees them."""
+        values = self.values()
+        return feed.open_source(
+            dataset,
+            values.image_source,
+            values.image_size,
+            values.composition,
+            values.interpolation,
+        )
+
+    def network(self, channels: int) -> keras.Model:
+        """The network with the weights that were evaluated.
+
+        Args:
+            channels: Channels of its images; the last axis of what `open_source` gives.
+
+        Raises:
+            HpaError: If the weights are missing, damaged or of another network.
+        """
+        values = self.values()
+        path = self.folder / runs.EVALUATED_WEIGHTS[values.evaluate]
+        model = models.configured(values.model_copy(update={"weights": "none"}), channels)
+        try:
+            keras.Model(model.inputs, model.outputs).load_weights(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise HpaError(
+                f"The weights {path} can't be read ({error}).",
+                "Train the run again; it needs the code and the packages named in its manifest.",
+            ) from error
+        return model
+
+    def require_dataset(self, dataset: Dataset) -> None:
+        """Refuse another dataset than that of the training.
+
+        Raises:
+            HpaError: If the fingerprints differ.
+        """
+        known = self.manifest["dataset"]["fingerprint"]
+        if dataset.fingerprint != known:
+            raise HpaError(
+                f"{dataset.folder} has the fingerprint {dataset.fingerprint}, and "
+                f"{self.folder.name} was trained on {known}.",
+                "Restore the dataset as it was, or train the run again.",
+            )
+
+
+def load(name_or_path: str, notebook: str) -> TrainedRun:
+    """Read a finished training run; see `runs.find` for the arguments."""
+    folder = runs.find(name_or_path, notebook)
+    try:
+        values = files.read_json(folder / runs.METRICS)
+        history = pd.read_csv(folder / "history.csv")
+    except (OSError, ValueError) as error:
+        raise HpaError(
+            f"{folder} isn't a training run ({error}).", "Name the folder of a training run."
+        ) from error
+    table = predictions.read(folder / "predictions.csv")
+    manifest = runs.read_manifest(folder)
+    return TrainedRun(folder, manifest, values, history, table, values["backbone"])

@@ -1,0 +1,68 @@
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpa_lib import dataset, models, parameters, paths, predictions, runs, trained_runs, training
+from hpa_lib.errors import HpaError
+
+
+@pytest.fixture(scope="module")
+def network():
+    values = parameters.validate(
+        "3_train_vgg", parameters.read_preset(paths.PRESETS / "smoke.yaml")
+    )
+    return models.configured(values, 4)
+
+
+@pytest.fixture
+def leave_run(tiny_dataset, tiny):
+    """Function that leaves a finished training run behind, without training or weights."""
+
+    def leave(**given):
+        preset = parameters.read_preset(paths.PRESETS / "smoke.yaml")
+        values = parameters.validate("3_train_vgg", preset | {"data": str(tiny_dataset)} | given)
+        run = runs.Run("3_train_vgg", values, "Title", tiny.description())
+        run.write_table("history", pd.DataFrame({"epoch": [1], "val_loss": [0.5]}))
+        table = predictions.table(tiny, {"shown": [0]}, {"shown": np.full((1, 28), 0.25)})
+        predictions.write(run.folder / "predictions.csv", table)
+        run.write_metrics({"backbone": "VGG16", "thresholds": [0.5] * 28})
+        run.finish()
+        return trained_runs.load(run.name, "3_train_vgg")
+
+    return leave
+
+
+@pytest.mark.parametrize("evaluate", ["best", "last"])
+def test_the_network_has_the_weights_that_were_evaluated(leave_run, network, evaluate):
+    run = leave_run(evaluate=evaluate)
+    training.save_weights(
+        keras.Model(network.inputs, network.outputs),
+        run.folder / {"best": "best.weights.h5", "last": "last.weights.h5"}[evaluate],
+    )
+    for wanted, found in zip(network.get_weights(), run.network(4).get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_weights_that_are_missing_or_damaged_are_named(leave_run):
+    run = leave_run()
+    path = run.folder / "best.weights.h5"
+    for content in (None, b"no weights"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(HpaError) as caught:
+            run.network(4)
+        assert str(path) in caught.value.problem
+
+
+def test_its_parameters_and_images_are_those_of_the_training(leave_run, tiny):
+    run = leave_run(image_size=80, composition="rgby", interpolation="area")
+    assert run.values().image_size == 80
+    assert run.open_source(tiny).shape == (80, 80, 4)
+
+
+def test_another_dataset_is_refused(leave_run, tiny_dataset, tiny):
+    run = leave_run()
+    run.require_dataset(tiny)
+    with pytest.raises(HpaError, match="fingerprint"):
+        run.require_dataset(dataset.load(tiny_dataset, [tiny.ids[0]]))
