@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from hpa_lib import files
+from hpa_lib import files, png_unpacking
 from hpa_lib.errors import HpaError
 from hpa_lib.images import CHANNELS
 
@@ -183,10 +183,15 @@ def decode(path: Path, channel: str, maximum: int = FULL_RANGE_16_BIT) -> tuple[
     try:
         with path.open("rb") as stream:
             trace = _inspect(stream, path)
+            stream.seek(0)
+            content = stream.read()
     except OSError as error:
         raise _unopened(path, error) from error
     header = trace.header
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if header.format == "PNG":
+        row_bytes = 1 + header.width * header.bits // 8
+        content = png_unpacking.stored(content, header.height * row_bytes) or content
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise HpaError(
             f"Image {path} can't be decoded: it is damaged.", "Download or copy the file again."
