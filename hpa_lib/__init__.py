@@ -13,10 +13,10 @@ down to facts:
    ``mixed_precision``, ``costs``, ``inference``, ``frozen_features``, ``metrics``,
    ``study_metrics``, ``thresholds``, ``baselines``
 5. the data: ``dataset``, ``file_marks``, ``layouts``, ``label_tables``, ``image_files``,
-   ``png_unpacking``, ``checks``, ``archives``, ``samples``, ``cache``, ``cache_pruning``, ``class_sampling``,
-   ``feed``, ``images``, ``resizing``, ``augment``, ``batch_memory``, ``splits``,
-   ``stratification``, ``near_duplicates``, ``fetch``, ``downloads``, ``embedded``, ``synthetic``
-   and the ``synthetic_…`` modules
+   ``png_unpacking``, ``checks``, ``archives``, ``samples``, ``cache``, ``cache_pruning``,
+   ``class_sampling``, ``feed``, ``images``, ``resizing``, ``augment``, ``batch_memory``,
+   ``splits``, ``stratification``, ``near_duplicates``, ``fetch``, ``downloads``, ``embedded``,
+   ``synthetic`` and the ``synthetic_…`` modules
 6. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``, ``errors``,
    ``backend``, ``imgaug_shim``
 """

@@ -27,7 +27,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from hpa_lib import files, image_files, images, paths, resizing
+from hpa_lib import files, image_files, images, paths, png_unpacking, resizing
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
 
@@ -77,7 +77,7 @@ def cache_folder(
     dataset: Dataset, size: int, composition: str, interpolation: str = "area"
 ) -> Path:
     """Where the cache of a dataset under these image parameters lies; see `open_cache`."""
-    modules = (image_files, images, resizing)
+    modules = (image_files, images, png_unpacking, resizing)
     code = files.digest_bytes(
         *(Path(module.__file__).read_bytes() for module in modules), cv2.__version__.encode()
     )
