@@ -9,6 +9,12 @@ from hpa_lib import files, labels
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
 
+FILE = "predictions.csv"
+"""What a training run predicts; its figures come from these probabilities."""
+
+ONE_VIEW_FILE = "predictions_one_view.csv"
+"""The same from each image as it is, of runs that average over its eight flips and turns."""
+
 # Column that only predictions of several sources have.
 _SOURCE = "source"
 

@@ -24,6 +24,7 @@ class TrainedRun:
         metrics: Content of ``metrics.json``.
         history: One row an epoch; see `training.Trainer.history`.
         predictions: See `predictions.table`.
+        one_view: The same from each image as it is; None where ``predictions`` are that already.
         label: Name in figures and sentences: the backbone, and more where that isn't enough.
     """
 
@@ -32,6 +33,7 @@ class TrainedRun:
     metrics: dict[str, Any]
     history: pd.DataFrame
     predictions: pd.DataFrame
+    one_view: pd.DataFrame | None
     label: str
 
     @property
@@ -112,6 +114,14 @@ def load(name_or_path: str, notebook: str) -> TrainedRun:
         raise HpaError(
             f"{folder} isn't a training run ({error}).", "Name the folder of a training run."
         ) from error
-    table = predictions.read(folder / "predictions.csv")
     manifest = runs.read_manifest(folder)
-    return TrainedRun(folder, manifest, values, history, table, values["backbone"])
+    several_views = manifest["parameters"]["all_views"]
+    return TrainedRun(
+        folder=folder,
+        manifest=manifest,
+        metrics=values,
+        history=history,
+        predictions=predictions.read(folder / predictions.FILE),
+        one_view=predictions.read(folder / predictions.ONE_VIEW_FILE) if several_views else None,
+        label=values["backbone"],
+    )

@@ -75,7 +75,9 @@ def train(opened):
             }
         )
         run.write_table("history", history)
-        predictions.write(run.folder / "predictions.csv", table)
+        predictions.write(run.folder / predictions.FILE, table)
+        if checked.all_views:
+            predictions.write(run.folder / predictions.ONE_VIEW_FILE, table)
         run.write_metrics(found)
         run.finish()
         return trained_runs.load(run.name, notebook)

@@ -25,7 +25,9 @@ def leave_run(tiny_dataset, tiny):
         run = runs.Run("3_train_vgg", values, "Title", tiny.description())
         run.write_table("history", pd.DataFrame({"epoch": [1], "val_loss": [0.5]}))
         table = predictions.table(tiny, {"shown": [0]}, {"shown": np.full((1, 28), 0.25)})
-        predictions.write(run.folder / "predictions.csv", table)
+        predictions.write(run.folder / predictions.FILE, table)
+        if values.all_views:
+            predictions.write(run.folder / predictions.ONE_VIEW_FILE, table)
         run.write_metrics({"backbone": "VGG16", "thresholds": [0.5] * 28})
         run.finish()
         return trained_runs.load(run.name, "3_train_vgg")
@@ -66,3 +68,8 @@ def test_another_dataset_is_refused(leave_run, tiny_dataset, tiny):
     run.require_dataset(tiny)
     with pytest.raises(HpaError, match="fingerprint"):
         run.require_dataset(dataset.load(tiny_dataset, [tiny.ids[0]]))
+
+
+def test_predictions_from_one_view_are_kept_where_several_were_averaged(leave_run):
+    assert leave_run(all_views=True).one_view["Id"].tolist() == ["sample-00"]
+    assert leave_run(all_views=False).one_view is None
