@@ -1,5 +1,6 @@
 """Put finished training runs side by side, and refuse those that can't be compared."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +39,18 @@ COMPARED: tuple[str, ...] = (
 
 _TRIVIAL = "the trivial predictor "
 
+_SAME_SAMPLES: dict[str, Callable[[TrainedRun], Any]] = {
+    "dataset fingerprint": lambda run: run.manifest["dataset"]["fingerprint"],
+    "split": lambda run: run.metrics["split"],
+}
+_SAME_CONDITIONS: dict[str, Callable[[TrainedRun], Any]] = {
+    "image_size": lambda run: run.manifest["parameters"]["image_size"],
+    "composition": lambda run: run.manifest["parameters"]["composition"],
+    "samples seen": lambda run: run.metrics["samples_seen"],
+    "threshold_rule": lambda run: run.metrics["threshold_rule"],
+    "all_views": lambda run: run.manifest["parameters"]["all_views"],
+}
+
 _FREE = {"preset", "data", "seed", "device", "deterministic", "cpu_threads", "vgg_cpu_threads"}
 """Parameters that are no part of the study's protocol."""
 
@@ -56,29 +69,54 @@ def load_pair(values: CompareParameters) -> list[TrainedRun]:
     return pair
 
 
-def require_comparable(first: TrainedRun, second: TrainedRun) -> None:
+def require_comparable(
+    first: TrainedRun, second: TrainedRun, allow_differences: bool = False
+) -> list[str]:
     """Refuse runs whose figures don't answer the same question.
 
+    Dataset and split must be the same, since samples are compared one by one. Image size,
+    composition, samples seen in training, threshold rule and averaging over views are what else
+    a fair comparison of networks holds fixed.
+
+    Args:
+        first: A run.
+        second: Another one.
+        allow_differences: Whether the latter may differ.
+
+    Returns:
+        Sentences that name the differences, or say that there are none.
+
     Raises:
-        HpaError: If dataset, split, image size or composition differ, or both are one run.
+        HpaError: If the runs differ where they must not, or both are one run.
     """
     if first.folder == second.folder:
         raise HpaError(
             f"Parameters run_a and run_b both name {first.folder.name}.", "Name two runs."
         )
-    facts = {
-        "dataset fingerprint": lambda run: run.manifest["dataset"]["fingerprint"],
-        "split": lambda run: run.metrics["split"],
-        "image_size": lambda run: run.manifest["parameters"]["image_size"],
-        "composition": lambda run: run.manifest["parameters"]["composition"],
-    }
-    for name, fact in facts.items():
+    pair = f"{first.folder.name} and {second.folder.name}"
+    for name, fact in _SAME_SAMPLES.items():
         if fact(first) != fact(second):
             raise HpaError(
-                f"{first.folder.name} and {second.folder.name} differ in {name}: "
-                f"{fact(first)} and {fact(second)}.",
-                "Compare runs of one dataset, split and image size.",
+                f"{pair} differ in {name}: {fact(first)} and {fact(second)}.",
+                "Compare runs of one dataset and split: their samples are compared one by one.",
             )
+    differences = [
+        f"{name}: {fact(first)} and {fact(second)}"
+        for name, fact in _SAME_CONDITIONS.items()
+        if fact(first) != fact(second)
+    ]
+    if not differences:
+        return [f"Both runs share {', '.join([*_SAME_SAMPLES, *_SAME_CONDITIONS])}."]
+    if not allow_differences:
+        raise HpaError(
+            f"{pair} differ in {'; '.join(differences)}.",
+            "Train both alike, or set allow_differences to true to see them side by side all "
+            "the same.",
+        )
+    return [
+        f"**This is no fair comparison of networks.** {first.label} and {second.label} differ in "
+        f"{'; '.join(differences)}. A difference between their figures may come from that."
+    ]
 
 
 def parameter_differences(first: TrainedRun, second: TrainedRun) -> pd.DataFrame:

@@ -224,6 +224,9 @@ class CompareParameters(Parameters):
     run_b: str = Field(
         "", description="second run folder, its name or path; empty: the newest of 3_train_vgg"
     )
+    allow_differences: bool = Field(
+        False, description="compare runs that saw other numbers of samples, sizes or thresholds"
+    )
     replicates: int = Field(
         2000, ge=100, le=1_000_000, description="bootstrap replicates behind each interval"
     )

@@ -51,7 +51,7 @@ def outcome(backbone, dataset, protocol, split_seed):
         table,
         threshold_rule="0.5" if protocol == "study" else "global",
         epoch=2,
-        samples_seen=len(backbone),
+        samples_seen=100,
     )
     return table, found
 
@@ -135,8 +135,9 @@ def test_load_refuses_a_run_that_lacks_a_file(train, name):
 
 
 def test_runs_of_one_dataset_and_split_are_comparable(pair):
-    comparison.require_comparable(*pair)
-    comparison.require_comparable(*reversed(pair))
+    (sentence,) = comparison.require_comparable(*pair)
+    assert sentence.startswith("Both runs share dataset fingerprint, split")
+    assert comparison.require_comparable(*reversed(pair)) == [sentence]
 
 
 def test_a_run_can_not_be_compared_with_itself(pair):
@@ -166,17 +167,24 @@ def test_different_splits_are_refused(train, pair, options):
 
 @pytest.mark.parametrize(("name", "value"), [("image_size", 80), ("composition", "composite")])
 def test_different_images_are_refused(train, pair, name, value):
-    problem = refusal(pair[0], train("VGG16", **{name: value}))
+    other = train("VGG16", **{name: value})
+    problem = refusal(pair[0], other)
     assert f"differ in {name}" in problem
     assert str(value) in problem
+    (sentence,) = comparison.require_comparable(pair[0], other, allow_differences=True)
+    assert f"{name}: " in sentence
+    assert str(value) in sentence
 
 
 def test_parameter_differences(train, pair):
-    table = comparison.parameter_differences(pair[0], train("VGG16", batch_size=7))
+    other = train("VGG16", batch_size=7)
+    other = dataclasses.replace(other, metrics=other.metrics | {"samples_seen": 5})
+    table = comparison.parameter_differences(pair[0], other)
     assert table.loc["batch_size"].tolist() == [parameters.TrainParameters().batch_size, 7]
     assert table.loc["vgg_stages"].tolist() == ["–", []]
-    assert table.loc["samples seen"].tolist() == [17, 5]
+    assert table.loc["samples seen"].tolist() == [100, 5]
     assert "image_size" not in table.index
+    assert "samples seen: 100 and 5" in refusal(pair[0], other)
 
 
 def test_decisions_use_each_run_s_own_thresholds(pair):
