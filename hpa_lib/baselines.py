@@ -84,11 +84,7 @@ def best_trivial(
 
 
 def commonest_classes_predictor(
-    truth: np.ndarray,
-    classes: int = 8,
-    precision: float = 0.8,
-    recall: float = 0.8,
-    seed: int = 0,
+    truth: np.ndarray, classes: int, precision: float, recall: float, seed: int = 0
 ) -> np.ndarray:
     """Predict the commonest classes with a given precision and recall, and no other class.
 

@@ -48,6 +48,7 @@ _SAME_CONDITIONS: dict[str, Callable[[TrainedRun], Any]] = {
     "composition": lambda run: run.manifest["parameters"]["composition"],
     "samples seen": lambda run: run.metrics["samples_seen"],
     "threshold_rule": lambda run: run.metrics["threshold_rule"],
+    "never_empty": lambda run: run.metrics["never_empty"],
     "all_views": lambda run: run.manifest["parameters"]["all_views"],
 }
 
@@ -219,7 +220,12 @@ def results(
 
 def per_class_tables(trained: list[TrainedRun], part: str = "report") -> dict[str, pd.DataFrame]:
     """Per-class metrics of each run by its own thresholds; see `metrics.per_class`."""
-    return {run.label: metrics.per_class(*run.arrays(part), run.thresholds()) for run in trained}
+    return {
+        run.label: metrics.per_class(
+            *run.arrays(part), run.thresholds(), run.metrics["never_empty"]
+        )
+        for run in trained
+    }
 
 
 def shown_samples(trained: list[TrainedRun], threshold: float) -> pd.DataFrame:
@@ -269,7 +275,7 @@ def beside_study(trained: list[TrainedRun]) -> pd.DataFrame:
 
 
 def _network_decisions(trained: list[TrainedRun], part: str) -> dict[str, np.ndarray]:
-    return {run.label: metrics.decide(run.arrays(part)[1], run.thresholds()) for run in trained}
+    return {run.label: run.decisions(part) for run in trained}
 
 
 def _interval_rows(table: pd.DataFrame, series: pd.Series) -> pd.DataFrame:

@@ -192,6 +192,9 @@ class TrainParameters(DataParameters):
     threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched", "expected_f1"] = Field(
         "expected_f1", description="rule that sets each class's threshold; see hpa_lib.thresholds"
     )
+    never_empty: bool = Field(
+        False, description="a sample without a label gets the class nearest to its threshold"
+    )
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="auto: a GPU where there is one; gpu: an error where there is none"
     )

@@ -29,6 +29,7 @@ def training_results(
     table: pd.DataFrame,
     *,
     threshold_rule: str,
+    never_empty: bool,
     epoch: int,
     samples_seen: int,
 ) -> dict[str, Any]:
@@ -44,12 +45,13 @@ def training_results(
         division: Their split.
         table: Predictions of the evaluation parts; see `predictions.table`.
         threshold_rule: One of `thresholds.RULES`.
+        never_empty: See `metrics.decide`.
         epoch: Epoch (from 1) that the evaluated weights come from.
         samples_seen: Training samples drawn in all epochs.
 
     Returns:
         A mapping with the keys backbone, protocol, split, epoch, samples_seen, threshold_rule,
-        thresholds, trivial (metric → name, probability, report), report (rule → metrics) and
+        never_empty, thresholds, training_frequency (share of each class), trivial (metric → name, probability, report), report (rule → metrics) and
         headline.
 
     Raises:
@@ -64,7 +66,7 @@ def training_results(
         for rule in {*rules, threshold_rule}
     }
     scores = {
-        rule: metrics.summary(truth, probability, by_rule[rule])
+        rule: metrics.summary(truth, probability, by_rule[rule], never_empty)
         for rule in thresholds.RULES
         if rule in by_rule
     }
@@ -75,7 +77,9 @@ def training_results(
         "epoch": epoch,
         "samples_seen": samples_seen,
         "threshold_rule": threshold_rule,
+        "never_empty": never_empty,
         "thresholds": by_rule[threshold_rule].tolist(),
+        "training_frequency": training_labels.mean(axis=0).tolist(),
         "trivial": {name: _trivial(training_labels, truth, name) for name in TRIVIAL_METRICS},
         "report": scores,
         "headline": {HEADLINE[name]: scores[threshold_rule][name] for name in HEADLINE},
@@ -105,7 +109,7 @@ def by_source(results: dict[str, Any], table: pd.DataFrame) -> SourceResult:
         table: The predictions that they were computed from.
     """
     truth, probability = predictions.arrays(table, "report")
-    given = metrics.decide(probability, np.array(results["thresholds"]))
+    given = metrics.decide(probability, np.array(results["thresholds"]), results["never_empty"])
     rows = predictions.rows_by_source(table, "report")
     return source_evaluation.bootstrap(truth, {results["backbone"]: given}, rows)
 
@@ -135,7 +139,8 @@ def verdict(results: dict[str, Any]) -> str:
         )
     return (
         f"On the {int(scores['samples'])} samples of the report part {results['backbone']} reaches "
-        f"{', and '.join(parts)}; threshold rule: {rule}."
+        f"{', and '.join(parts)}; threshold rule: {rule}"
+        f"{', and no sample stays without a label' if results['never_empty'] else ''}."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpa_lib import feed, files, models, parameters, predictions, runs
+from hpa_lib import feed, files, metrics, models, parameters, predictions, runs
 from hpa_lib.backend import keras
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
@@ -48,6 +48,11 @@ class TrainedRun:
     def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         """Truth and probabilities of one part; see `predictions.arrays`."""
         return predictions.arrays(self.predictions, part)
+
+    def decisions(self, part: str) -> np.ndarray:
+        """Labels of one part by the run's thresholds, shape (rows, 28), values 0 and 1."""
+        never_empty = self.metrics["never_empty"]
+        return metrics.decide(self.arrays(part)[1], self.thresholds(), never_empty)
 
     def values(self) -> TrainParameters:
         """The parameters that it was trained with.

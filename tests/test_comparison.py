@@ -50,6 +50,7 @@ def outcome(backbone, dataset, protocol, split_seed):
         division,
         table,
         threshold_rule="0.5" if protocol == "study" else "global",
+        never_empty=False,
         epoch=2,
         samples_seen=100,
     )

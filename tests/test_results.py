@@ -7,10 +7,17 @@ import pytest
 from hpa_lib import baselines, labels, metrics, predictions, results, splits, thresholds
 
 
-def results_of(opened, division, table):
+def results_of(opened, division, table, never_empty=False):
     rule = "0.5" if division.protocol == "study" else "global"
     return results.training_results(
-        "VGG16", opened, division, table, threshold_rule=rule, epoch=3, samples_seen=480
+        "VGG16",
+        opened,
+        division,
+        table,
+        threshold_rule=rule,
+        never_empty=never_empty,
+        epoch=3,
+        samples_seen=480,
     )
 
 
@@ -75,13 +82,32 @@ def test_matched_thresholds_take_their_frequencies_from_the_training_part(opened
     }
     table = predictions.table(opened, division.evaluation_parts, probability)
     found = results.training_results(
-        "VGG16", opened, division, table, threshold_rule="matched", epoch=1, samples_seen=1
+        "VGG16",
+        opened,
+        division,
+        table,
+        threshold_rule="matched",
+        never_empty=False,
+        epoch=1,
+        samples_seen=1,
     )
     frequency = opened.multi_hot[division.parts["training"]].mean(axis=0)
     given = probability["threshold"] >= np.array(found["thresholds"])
     wanted = np.rint(frequency * len(given))
     assert (np.abs(given.sum(axis=0) - wanted) <= 1)[frequency > 0].all()
     assert found["threshold_rule"] == "matched"
+    assert found["training_frequency"] == frequency.tolist()
+
+
+def test_no_sample_stays_empty_where_that_is_asked_for(trained, opened):
+    found, table, division = trained
+    truth, probability = predictions.arrays(table, "report")
+    again = results_of(opened, division, table, never_empty=True)
+    for rule, scores in again["report"].items():
+        if rule in ("0.5", "0.2"):
+            assert scores == metrics.summary(truth, probability, float(rule), never_empty=True)
+    assert "no sample stays without a label" in results.verdict(again)
+    assert "without a label" not in results.verdict(found)
 
 
 def test_tuning_looks_at_the_threshold_part_alone(opened):

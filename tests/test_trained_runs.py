@@ -28,7 +28,7 @@ def leave_run(tiny_dataset, tiny):
         predictions.write(run.folder / predictions.FILE, table)
         if values.all_views:
             predictions.write(run.folder / predictions.ONE_VIEW_FILE, table)
-        run.write_metrics({"backbone": "VGG16", "thresholds": [0.5] * 28})
+        run.write_metrics({"backbone": "VGG16", "thresholds": [0.5] * 28, "never_empty": True})
         run.finish()
         return trained_runs.load(run.name, "3_train_vgg")
 
@@ -73,3 +73,8 @@ def test_another_dataset_is_refused(leave_run, tiny_dataset, tiny):
 def test_predictions_from_one_view_are_kept_where_several_were_averaged(leave_run):
     assert leave_run(all_views=True).one_view["Id"].tolist() == ["sample-00"]
     assert leave_run(all_views=False).one_view is None
+
+
+def test_labels_follow_thresholds_and_the_never_empty_rule(leave_run):
+    run = leave_run()  # all probabilities are 0.25, all thresholds 0.5
+    assert run.decisions("shown").tolist() == [[1] + [0] * 27]
