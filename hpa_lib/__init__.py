@@ -4,20 +4,25 @@ The package is the library behind the notebooks. Imports point one way, from how
 down to facts:
 
 1. what a user starts: ``cli``, ``doctor``, ``execution``, ``notebook``
-2. how results look: ``reports`` and the ``report_…`` modules, ``plots``, ``gallery``,
-   ``watching``
-3. protocols: ``training``, ``training_state``, ``results``, ``trained_runs``, ``comparison``,
-   ``evaluation``, ``source_evaluation``, ``wording``, ``predictions``, ``runs``
-4. the mathematics: ``models``, ``backbones``, ``initialization``, ``batch_normalization``,
+2. how results look: ``reports`` and the ``report_…`` modules, ``plots``, ``plots_errors``,
+   ``plots_embeddings``, ``gallery``, ``watching``
+3. what trained networks are worth: ``comparison``, ``threshold_comparison``,
+   ``better_predictions``, ``source_evaluation``, ``decision_counts``, ``misleading_metric``,
+   ``precision_recall``, ``co_errors``, ``confident_errors``, ``explanations``, ``embeddings``,
+   ``embedding_map``, ``neighbours``, ``label_errors``, ``folder_prediction``
+4. protocols: ``training``, ``training_state``, ``results``, ``trained_runs``, ``evaluation``,
+   ``wording``, ``predictions``, ``runs``
+5. the mathematics: ``models``, ``backbones``, ``initialization``, ``batch_normalization``,
    ``losses``, ``optimizers``, ``schedules``, ``weight_averages``, ``devices``,
-   ``mixed_precision``, ``costs``, ``inference``, ``frozen_features``, ``metrics``,
-   ``study_metrics``, ``thresholds``, ``baselines``
-5. the data: ``dataset``, ``file_marks``, ``layouts``, ``label_tables``, ``image_files``,
+   ``mixed_precision``, ``costs``, ``inference``, ``frozen_features``, ``attribution``,
+   ``metrics``, ``ranking_bootstrap``, ``study_metrics``, ``thresholds``, ``calibration``,
+   ``ensembles``, ``baselines``
+6. the data: ``dataset``, ``file_marks``, ``layouts``, ``label_tables``, ``image_files``,
    ``png_unpacking``, ``checks``, ``archives``, ``samples``, ``cache``, ``cache_pruning``,
    ``class_sampling``, ``feed``, ``images``, ``resizing``, ``augment``, ``batch_memory``,
    ``splits``, ``stratification``, ``near_duplicates``, ``fetch``, ``downloads``, ``embedded``,
    ``synthetic`` and the ``synthetic_…`` modules
-6. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``, ``errors``,
+7. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``, ``errors``,
    ``backend``, ``imgaug_shim``
 """
 

@@ -17,6 +17,7 @@ from hpa_lib import (
     source_evaluation,
     study_metrics,
     trained_runs,
+    wording,
 )
 from hpa_lib.errors import HpaError
 from hpa_lib.evaluation import BootstrapResult
@@ -34,8 +35,10 @@ COMPARED: tuple[str, ...] = (
     "macro_precision",
     "macro_recall",
     "exact_match",
+    "macro_average_precision",
+    "macro_roc_auc",
 )
-"""Metrics shown with intervals."""
+"""Metrics shown as a figure."""
 
 _TRIVIAL = "the trivial predictor "
 
@@ -150,6 +153,18 @@ def decisions(trained: list[TrainedRun], part: str = "report") -> dict[str, np.n
     return given
 
 
+def bootstrap(trained: list[TrainedRun], replicates: int, seed: int) -> BootstrapResult:
+    """Score networks and trivial predictors on the report part; see `evaluation.bootstrap_metrics`.
+
+    Trivial predictors have the metrics of decisions alone: they rank no sample before another.
+    """
+    truth, _ = trained[0].arrays("report")
+    probabilities = {run.label: run.arrays("report")[1] for run in trained}
+    return evaluation.bootstrap_metrics(
+        truth, decisions(trained), replicates, seed, probabilities=probabilities
+    )
+
+
 def by_source(trained: list[TrainedRun], replicates: int, seed: int) -> SourceResult:
     """Compare the networks in each source of the report part; see `source_evaluation.bootstrap`.
 
@@ -184,18 +199,41 @@ def difference_intervals(bootstrap: BootstrapResult) -> pd.DataFrame:
     return _interval_rows(table, table["first"] + " − " + table["second"])
 
 
+def metric_table(bootstrap: BootstrapResult) -> pd.DataFrame:
+    """Every metric of the networks with its interval, and the difference of the first two.
+
+    Returns:
+        Index metric; columns of text, one a network, and one for the difference if there are two.
+    """
+    models = bootstrap.metrics.index.unique("model")
+    networks = [name for name in models if not name.startswith(_TRIVIAL)]
+    columns = {name: bootstrap.metrics.xs(name, level="model") for name in networks}
+    if len(networks) > 1:
+        pair = tuple(networks[:2])
+        columns[" − ".join(pair)] = bootstrap.differences.xs(pair, level=("first", "second"))
+    shown = pd.DataFrame(
+        {name: rows.apply(_interval_text, axis=1) for name, rows in columns.items()}
+    )
+    shown = shown.loc[list(evaluation.METRICS)].rename(index=metrics.READABLE_NAMES)
+    return shown.rename_axis(f"metric ({wording.percent(bootstrap.level)} interval)")
+
+
 def sentences(bootstrap: BootstrapResult) -> list[str]:
     """What the data allow to say of every pair of models, in macro and micro F1.
 
-    Two trivial predictors are no pair.
+    Two networks are also compared in macro average precision, which no threshold decides. Two
+    trivial predictors are no pair.
     """
-    pairs = bootstrap.differences.index.droplevel("metric").unique()
-    return [
-        evaluation.difference_sentence(bootstrap, first, second, metric)
-        for first, second in pairs
-        if not first.startswith(_TRIVIAL)
-        for metric in ("macro_f1", "micro_f1")
-    ]
+    said = []
+    for first, second in bootstrap.differences.index.droplevel("metric").unique():
+        if not first.startswith(_TRIVIAL):
+            names = ["macro_f1", "micro_f1"]
+            if not second.startswith(_TRIVIAL):
+                names.append("macro_average_precision")
+            said += [
+                evaluation.difference_sentence(bootstrap, first, second, name) for name in names
+            ]
+    return [wording.capitalized(sentence) for sentence in said]  # “the trivial predictor …”
 
 
 def results(
@@ -272,6 +310,12 @@ def beside_study(trained: list[TrainedRun]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index(["network", "quantity"])
+
+
+def _interval_text(row: pd.Series) -> str:
+    if pd.isna(row["estimate"]):
+        return "undefined"
+    return "{} ({} to {})".format(*wording.numbers(row["estimate"], row["low"], row["high"]))
 
 
 def _network_decisions(trained: list[TrainedRun], part: str) -> dict[str, np.ndarray]:

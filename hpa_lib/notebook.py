@@ -4,7 +4,7 @@ import ast
 import logging
 import random
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ from IPython.display import Markdown, display
 from hpa_lib import dataset as datasets
 from hpa_lib import embedded, label_tables, layouts, parameters
 from hpa_lib.runs import Run
+
+if TYPE_CHECKING:  # it imports TensorFlow, which 1_explore doesn't need
+    from hpa_lib.trained_runs import TrainedRun
 
 TITLES: dict[str, str] = {
     "1_explore": "Explore the dataset",
@@ -25,6 +28,9 @@ TITLES: dict[str, str] = {
 
 RUN_METADATA_KEY = "hpa_run"
 """Key of the output metadata that ties an executed notebook to its run folder."""
+
+_LONGEST_PARAGRAPH = 3
+"""Sentences that are read as a paragraph; more become a list."""
 
 
 def start(notebook: str, namespace: dict[str, Any]) -> Any:
@@ -64,6 +70,22 @@ def open_dataset(values: parameters.DataParameters) -> datasets.Dataset:
     return datasets.load(folder, label_tables.parse_leave_out(values.leave_out))
 
 
+def reopen_dataset(run: "TrainedRun", data: str = "") -> datasets.Dataset:
+    """Open the dataset that a network was trained on.
+
+    Args:
+        run: A training run.
+        data: Where its folder lies now; empty: where the run found it.
+
+    Raises:
+        HpaError: If there is no dataset, or another one than that of the training.
+    """
+    values = run.values()
+    found = open_dataset(values.model_copy(update={"data": data}) if data else values)
+    run.require_dataset(found)
+    return found
+
+
 def open_run(
     notebook: str,
     values: parameters.Parameters,
@@ -85,8 +107,11 @@ def open_run(
 
 
 def say(*sentences: str) -> None:
-    """Show computed sentences as a paragraph."""
-    display(Markdown(" ".join(sentences)))
+    """Show computed sentences: up to three as a paragraph, more as a list."""
+    if len(sentences) > _LONGEST_PARAGRAPH:
+        display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
+    else:
+        display(Markdown(" ".join(sentences)))
 
 
 def _injected_names(history: Any) -> set[str]:

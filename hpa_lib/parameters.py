@@ -227,6 +227,7 @@ class CompareParameters(Parameters):
     run_b: str = Field(
         "", description="second run folder, its name or path; empty: the newest of 3_train_vgg"
     )
+    data: str = Field("", description="data folder of the runs; empty: where the first found it")
     allow_differences: bool = Field(
         False, description="compare runs that saw other numbers of samples, sizes or thresholds"
     )

@@ -8,6 +8,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -395,10 +396,87 @@ def confusion_counts(tables: dict[str, pd.DataFrame]) -> Picture:
     )
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def reliability(tables: dict[str, pd.DataFrame]) -> Picture:
+    """Reliability diagrams side by side, each above the numbers of entries in its bins.
+
+    Args:
+        tables: By name of the network, rows of `calibration.reliability` with the index
+            (scaling, bin); scaling is ``"before scaling"``, ``"after scaling"`` or both.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+        panels = figure.subplots(
+            2, len(tables), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 1]
+        )
+    for (diagram, counts), (name, table) in zip(panels.T, tables.items(), strict=True):
+        diagram.plot([0, 1], [0, 1], color="#444444", linewidth=1, linestyle="--")
+        for number, (scaling, rows) in enumerate(table.groupby(level="scaling", sort=False)):
+            share = rows["observed_share"]
+            spread = np.stack([share - rows["low"], rows["high"] - share])
+            diagram.errorbar(
+                rows["mean_probability"], share, yerr=np.maximum(spread, 0), fmt="os"[number],
+                color=COLOURS[number], markersize=(6, 3)[number], capsize=2, linewidth=1,
+                label=scaling,
+            )  # fmt: skip
+            width = 0.4 * (rows["to"] - rows["from"])
+            left = (rows["from"] + rows["to"]) / 2 + (number - 1) * width
+            counts.bar(left, rows["entries"], width, align="edge", color=COLOURS[number])
+        diagram.set_title(_shortened(name, _TITLE_CHARACTERS // len(tables)), fontsize=8)
+        diagram.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1])
+        counts.set_yscale("log")
+        counts.set_xlabel("probability")
+    panels[0, 0].set_ylabel("share that is positive")
+    panels[1, 0].set_ylabel("entries")
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
+        frameon=False,
+    )  # fmt: skip
+    trends = "; ".join(
+        f"{name}, {scaling}: {_calibration_trend(rows)}"
+        for name, table in tables.items()
+        for scaling, rows in table.groupby(level="scaling", sort=False)
+    )
+    alt = (
+        "Reliability diagrams: share of positive entries over mean probability in bins, with "
+        f"intervals and the diagonal of perfect calibration. {trends}."
+    )
+    caption = (
+        "Where a point lies below the diagonal, labels are rarer than their probability says; "
+        "below, how many entries (one class of one sample each) a bin has."
+    )
+    joined = pd.concat(tables, names=["network"])
+    return Picture(figure, alt, caption, joined.rename(columns=lambda name: name.replace("_", " ")))
+
+
+def _calibration_trend(rows: pd.DataFrame) -> str:
+    """In how many bins the probability lies above or below the interval of the share."""
+    above = int((rows["mean_probability"] > rows["high"]).sum())
+    below = int((rows["mean_probability"] < rows["low"]).sum())
+    distance = (rows["mean_probability"] - rows["observed_share"]).abs()
+    mean = np.average(distance, weights=rows["entries"])
+    return (
+        f"probabilities too high in {above} and too low in {below} of {len(rows)} bins, the mean "
+        f"distance over entries is {mean:.4f}"
+    )
+
+
+def grid_of_axes(height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, Any]:
+    """A figure in the style of all, and its axes as an array of shape (rows, columns).
+
+    Args:
+        height: In inches.
+        rows: Axes below one another.
+        columns: Axes side by side.
+        options: For ``Figure.subplots``.
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        return figure, figure.subplots()
+        return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure, axes = grid_of_axes(height, 1, 1)
+    return figure, axes[0, 0]
 
 
 def _shortened(text: str, characters: int) -> str:

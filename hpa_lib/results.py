@@ -51,8 +51,8 @@ def training_results(
 
     Returns:
         A mapping with the keys backbone, protocol, split, epoch, samples_seen, threshold_rule,
-        never_empty, thresholds, training_frequency (share of each class), trivial (metric → name, probability, report), report (rule → metrics) and
-        headline.
+        never_empty, thresholds, training_frequency (share of each class), trivial (metric →
+        name, probability, report), report (rule → metrics) and headline.
 
     Raises:
         HpaError: If the rule is tuned and there is no threshold part.

@@ -49,6 +49,11 @@ def sample_id(seed: int, index: int) -> str:
     return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
+def is_synthetic(folder: Path) -> bool:
+    """Whether `write_dataset` wrote a data folder: then its labels are right by construction."""
+    return (folder / _SETTINGS).is_file()
+
+
 def write_dataset(
     folder: Path,
     samples: int,

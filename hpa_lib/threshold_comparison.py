@@ -133,8 +133,9 @@ def table(result: ThresholdComparison) -> pd.DataFrame:
 
 
 def gain_intervals(result: ThresholdComparison, metric: str = "macro_f1") -> pd.DataFrame:
-    """Gains over `BASELINE` in one metric of `COMPARED`, for `plots.intervals`."""
-    return _interval_rows(result.gains, metric)
+    """Gains of the rules alone over `BASELINE`, in one of `COMPARED`, for `plots.intervals`."""
+    rows = _interval_rows(result.gains, metric)
+    return rows[~rows["name"].str.endswith(NEVER_EMPTY)]
 
 
 def never_empty_intervals(result: ThresholdComparison, metric: str = "samples_f1") -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Read back what a training notebook has left: figures, predictions, and the network itself."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,19 @@ def load(name_or_path: str, notebook: str) -> TrainedRun:
         one_view=predictions.read(folder / predictions.ONE_VIEW_FILE) if several_views else None,
         label=values["backbone"],
     )
+
+
+def arrays_by_part(
+    trained: Sequence[TrainedRun], *parts: str
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
+    """Truth and probabilities of runs of one split.
+
+    Args:
+        trained: The runs.
+        parts: Names of parts of the split.
+
+    Returns:
+        Truth by part, and probabilities by label of the run and part; see `predictions.arrays`.
+    """
+    truth = {part: trained[0].arrays(part)[0] for part in parts}
+    return truth, {run.label: {part: run.arrays(part)[1] for part in parts} for run in trained}

@@ -13,25 +13,42 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
-def difference(row: pd.Series, first: str, second: str, name: str, level: float) -> str:
-    """Which of two is better by how much, or that it can't be told.
+def difference(
+    row: pd.Series,
+    first: str,
+    second: str,
+    name: str,
+    level: float,
+    higher_is_better: bool = True,
+) -> str:
+    """Say which of two is better by how much, or that it can't be told.
 
     Args:
-        row: estimate (first minus second), low and high.
+        row: estimate (first minus second), low and high; NaN where undefined.
         first: Name of the first.
         second: Name of the second.
         name: What is compared.
         level: Confidence level of the interval, between 0 and 1.
+        higher_is_better: Whether a higher value is better; false for a loss.
     """
     estimate, low, high = row["estimate"], row["low"], row["high"]
+    if pd.isna(estimate):
+        return (
+            f"{first} and {second} can't be compared in {name}: it is undefined on these samples."
+        )
     if low == estimate == high == 0:
         return f"{first} and {second} have the same {name} in every resample."
+    if low <= 0 <= high:
+        interval = with_interval(estimate, low, high, level)
+        return (
+            f"The data do not tell which is better in {name}: {first} minus {second} is {interval}."
+        )
     if high < 0:
         first, second, estimate, low, high = second, first, -estimate, -high, -low
     interval = with_interval(estimate, low, high, level)
-    if low > 0:
+    if higher_is_better:
         return f"{first} is better than {second} in {name} by {interval}."
-    return f"The data do not tell which is better in {name}: {first} minus {second} is {interval}."
+    return f"{second} is better than {first} in {name}, where lower is better, by {interval}."
 
 
 def classes(count: int) -> str:
@@ -51,3 +68,8 @@ def with_interval(estimate: float, low: float, high: float, level: float) -> str
     """An estimate with its interval in brackets."""
     estimate, low, high = numbers(estimate, low, high)
     return f"{estimate} ({percent(level)} interval {low} to {high})"
+
+
+def capitalized(sentence: str) -> str:
+    """A sentence with its first letter as a capital, the others as they are."""
+    return sentence[0].upper() + sentence[1:]

@@ -93,8 +93,12 @@ def pair(train):
 
 @pytest.fixture
 def bootstrap(pair):
-    truth, _ = pair[0].arrays("report")
-    return evaluation.bootstrap_metrics(truth, comparison.decisions(pair), 200, 0)
+    return comparison.bootstrap(pair, 200, 0)
+
+
+# Trivial predictors rank no sample before another, and have no ranking metrics.
+RANKING = len(set(comparison.COMPARED) - set(evaluation.DECISION_METRICS))
+DECIDING = len(comparison.COMPARED) - RANKING
 
 
 def test_load_reads_a_run_back(pair, opened):
@@ -205,7 +209,7 @@ def test_metric_intervals_have_a_row_a_model_and_metric(pair, bootstrap):
     models = bootstrap.metrics.index.unique("model")
     trivial = [found["name"] for found in pair[0].metrics["trivial"].values()]
     assert list(models)[2:] == [f"the trivial predictor “{name}”" for name in trivial]
-    assert len(table) == len(comparison.COMPARED) * len(models)
+    assert len(table) == DECIDING * len(models) + RANKING * 2
     first = table.iloc[0]
     assert first["name"] == metrics.READABLE_NAMES["macro_f1"]
     assert first["estimate"] == bootstrap.metrics.loc[("InceptionResNetV2", "macro_f1"), "estimate"]
@@ -214,7 +218,7 @@ def test_metric_intervals_have_a_row_a_model_and_metric(pair, bootstrap):
 
 def test_difference_intervals_have_a_row_a_pair_and_metric(bootstrap):
     table = comparison.difference_intervals(bootstrap)
-    assert len(table) == len(comparison.COMPARED) * 5  # of 6 pairs one is of trivial predictors
+    assert len(table) == DECIDING * 5 + RANKING  # of 6 pairs one is of trivial predictors
     row = table[table["series"] == "InceptionResNetV2 − VGG16"].iloc[0]
     wanted = [
         bootstrap.metrics.loc[(name, "macro_f1"), "estimate"]
@@ -225,9 +229,22 @@ def test_difference_intervals_have_a_row_a_pair_and_metric(bootstrap):
     assert row["low"] > 0
 
 
+def test_every_metric_of_the_networks_is_in_a_table(bootstrap):
+    table = comparison.metric_table(bootstrap)
+    assert list(table.index) == [metrics.READABLE_NAMES[name] for name in evaluation.METRICS]
+    assert list(table.columns) == [
+        "InceptionResNetV2",
+        "VGG16",
+        "InceptionResNetV2 − VGG16",
+    ]
+    estimate = bootstrap.metrics.loc[("VGG16", "label_ranking_loss"), "estimate"]
+    assert table.loc["label ranking loss", "VGG16"].startswith(f"{estimate:.3f} (")
+
+
 def test_sentences_cover_every_pair_with_a_network(bootstrap):
     sentences = comparison.sentences(bootstrap)
-    assert len(sentences) == 2 * 5
+    assert len(sentences) == 2 * 5 + 1
+    assert all(sentence[0].isupper() for sentence in sentences)
     assert "InceptionResNetV2" in sentences[0]
     assert "VGG16" in sentences[0]
 

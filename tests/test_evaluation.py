@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from hpa_lib import evaluation, metrics, wording
+from hpa_lib import evaluation, metrics, ranking_bootstrap, wording
 from hpa_lib.errors import HpaError
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -18,6 +18,12 @@ def noisy(truth, share, seed):
 
 def random_truth(samples, seed, shares=(0.5, 0.3, 0.1, 0.05, 0.02)):
     return (np.random.default_rng(seed).random((samples, len(shares))) < shares).astype(np.uint8)
+
+
+def probabilities_for(truth, noise, seed):
+    """Probabilities that tell the labels less well the more noise there is, with ties."""
+    scores = truth + noise * np.random.default_rng(seed).normal(size=truth.shape)
+    return np.clip(scores, -1, 2).round(1) / 3 + 1 / 3
 
 
 def all_weights(stratum, replicates, seed=0):
@@ -75,14 +81,26 @@ class TestScores:
     @given(st.integers(0, 2**32 - 1), st.integers(2, 40))
     def test_estimates_are_those_of_metrics(self, seed, samples):
         truth = random_truth(samples, seed)
-        prediction = noisy(truth, 0.2, seed)
-        result = evaluation.bootstrap_metrics(truth, {"m": prediction}, 40, class_names=NAMES)
-        values = metrics.summary(truth, prediction, 0.5)
+        probability = probabilities_for(truth, 0.6, seed)
+        prediction = metrics.decide(probability, 0.5)
+        result = evaluation.bootstrap_metrics(
+            truth, {"m": prediction}, 40, class_names=NAMES, probabilities={"m": probability}
+        )
+        values = metrics.summary(truth, probability, 0.5)
+        assert list(result.metrics.loc["m"].index) == list(evaluation.METRICS)
         for name in evaluation.METRICS:
-            assert result.metrics.loc[("m", name), "estimate"] == pytest.approx(values[name])
-        table = metrics.per_class(truth, prediction, 0.5, class_names=NAMES)
-        np.testing.assert_allclose(result.class_f1.loc["m", "estimate"], table["f1"])
-        np.testing.assert_array_equal(result.class_f1.loc["m", "positives"], table["positives"])
+            estimate = result.metrics.loc[("m", name), "estimate"]
+            assert estimate == pytest.approx(values[name], nan_ok=True)
+        table = metrics.per_class(truth, probability, 0.5, class_names=NAMES)
+        for name in evaluation.CLASS_METRICS:
+            rows = result.class_metrics.xs(("m", name), level=("model", "metric"))
+            np.testing.assert_allclose(rows["estimate"], table[name])
+            np.testing.assert_array_equal(rows["positives"], table["positives"])
+
+    def test_every_metric_of_the_summary_that_is_no_count_is_there_in_its_order(self):
+        counts = {"average_precision_classes", "roc_auc_classes", "classes_present", "samples"}
+        expected = [name for name in metrics.READABLE_NAMES if name not in counts]
+        assert list(evaluation.METRICS) == expected
 
     def test_resamples_are_scored_as_scikit_learn_scores_weighted_samples(self):
         truth = random_truth(60, 1, shares=(0.5, 0.3, 0.2, 0.2, 0.0))
@@ -104,18 +122,122 @@ class TestScores:
                         zero_division=0,
                         sample_weight=sample_weight,
                     )
-                    position = evaluation.METRICS.index(f"{average}_{name}")
+                    position = evaluation.DECISION_METRICS.index(f"{average}_{name}")
                     assert row[position] == pytest.approx(expected)
             exact = np.average((truth == prediction).all(axis=1), weights=sample_weight)
-            assert row[evaluation.METRICS.index("exact_match")] == pytest.approx(exact)
+            assert row[evaluation.DECISION_METRICS.index("exact_match")] == pytest.approx(exact)
             right = np.average((truth == prediction).mean(axis=1), weights=sample_weight)
-            assert row[evaluation.METRICS.index("binary_accuracy")] == pytest.approx(right)
+            position = evaluation.DECISION_METRICS.index("binary_accuracy")
+            assert row[position] == pytest.approx(right)
+            assert row[position + 1] == pytest.approx(1 - right)  # Hamming loss
 
     def test_a_class_lost_in_a_resample_keeps_its_score(self):
         truth = np.eye(5, dtype=int)  # five joined strata: most resamples lose some class
-        result = evaluation.bootstrap_metrics(truth, {"m": truth}, 200, class_names=NAMES)
-        assert (result.metrics.loc["m"] == 1).all(axis=None)
-        assert (result.class_f1.loc["m", ["estimate", "low", "high"]] == 1).all(axis=None)
+        result = evaluation.bootstrap_metrics(
+            truth, {"m": truth}, 200, class_names=NAMES, probabilities={"m": truth}
+        )
+        values = result.metrics.loc["m"]
+        losses = ["hamming_loss", "label_ranking_loss"]
+        assert (values.loc[losses] == 0).all(axis=None)
+        np.testing.assert_allclose(values.drop(losses), 1, rtol=1e-12)
+        np.testing.assert_allclose(result.class_metrics[["estimate", "low", "high"]], 1, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Arguments: some models have probabilities, a trivial one constant ones, one has none."""
+    truth = random_truth(200, 3)
+    probabilities = {
+        "Good": probabilities_for(truth, 0.4, 1),
+        "Bad": probabilities_for(truth, 0.8, 2),
+        "Trivial": np.tile(truth.mean(axis=0), (len(truth), 1)),
+    }
+    predictions = {name: metrics.decide(given, 0.5) for name, given in probabilities.items()}
+    return {
+        "truth": truth,
+        "predictions": predictions | {"Labels only": truth},
+        "replicates": 400,
+        "class_names": NAMES,
+        "probabilities": probabilities,
+    }
+
+
+@pytest.fixture(scope="module")
+def mixed_result(mixed):
+    return evaluation.bootstrap_metrics(**mixed)
+
+
+class TestProbabilities:
+    def test_they_leave_metrics_of_decisions_as_they_are(self, mixed, mixed_result):
+        without = evaluation.bootstrap_metrics(**mixed | {"probabilities": None})
+        pd.testing.assert_frame_equal(
+            mixed_result.differences.loc[without.differences.index],
+            without.differences,
+            check_exact=True,
+        )
+        pd.testing.assert_frame_equal(
+            mixed_result.class_differences.xs("f1", level="metric", drop_level=False),
+            without.class_differences,
+            check_exact=True,
+        )
+
+    def test_a_pair_has_the_metrics_that_both_have(self, mixed_result):
+        ranked = mixed_result.differences.xs("macro_roc_auc", level="metric")
+        assert list(ranked.index) == [("Good", "Bad"), ("Good", "Trivial"), ("Bad", "Trivial")]
+        assert len(mixed_result.differences.xs("hamming_loss", level="metric")) == 6
+        assert list(mixed_result.metrics.loc["Labels only"].index) == list(
+            evaluation.DECISION_METRICS
+        )
+        with pytest.raises(HpaError, match="no metric 'coverage_error'"):
+            evaluation.difference_sentence(mixed_result, "Good", "Labels only", "coverage_error")
+
+    def test_constant_probabilities_rank_at_random_in_every_resample(self, mixed_result):
+        areas = mixed_result.class_metrics.xs(("Trivial", "roc_auc"), level=("model", "metric"))
+        np.testing.assert_allclose(areas[["estimate", "low", "high"]], 0.5)
+
+    @pytest.mark.parametrize("loss", ["hamming_loss", "coverage_error", "label_ranking_loss"])
+    def test_the_lower_loss_is_better_whichever_is_named_first(self, mixed_result, loss):
+        row = mixed_result.differences.loc[("Good", "Bad", loss)]
+        assert row["high"] < 0
+        name = metrics.READABLE_NAMES[loss]
+        sentence = evaluation.difference_sentence(mixed_result, "Good", "Bad", loss)
+        assert sentence.startswith(
+            f"Good is better than Bad in {name}, where lower is better, by {-row['estimate']:.3f} "
+        )
+        assert evaluation.difference_sentence(mixed_result, "Bad", "Good", loss) == sentence
+
+    def test_classes_are_compared_in_the_metric_asked_for(self, mixed_result):
+        sentence = evaluation.class_difference_sentence(mixed_result, "Good", "Trivial", "roc_auc")
+        assert sentence.startswith("ROC AUC is compared in ")
+        assert "Good is better in " in sentence
+        rows = mixed_result.class_differences.xs(
+            ("Good", "Trivial", "roc_auc"), level=("first", "second", "metric")
+        )
+        expected = evaluation.holm(rows["p_value"].where(rows["tested"]))
+        np.testing.assert_array_equal(rows["p_corrected"], expected)
+
+    def test_what_is_undefined_is_named_and_not_tested(self):
+        truth = np.ones((20, 2), dtype=int)  # no class has a negative
+        result = evaluation.bootstrap_metrics(
+            truth,
+            {"M": truth, "N": truth},
+            80,
+            class_names=("a", "b"),
+            probabilities={"M": truth, "N": truth / 2},
+        )
+        assert result.differences.loc[("M", "N", "macro_roc_auc")].isna().all()
+        assert evaluation.difference_sentence(result, "N", "M", "macro_roc_auc") == (
+            "N and M can't be compared in macro ROC AUC: it is undefined on these samples."
+        )
+        assert evaluation.estimate_sentence(result, "M", "micro_roc_auc") == (
+            "The micro ROC AUC of M is undefined on these samples."
+        )
+        sentence = evaluation.class_difference_sentence(result, "M", "N", "roc_auc")
+        assert "in 0 classes of 2" in sentence
+        assert sentence.endswith("Without any negative: 2 classes.")
+        assert "in 2 classes of 2" in evaluation.class_difference_sentence(
+            result, "M", "N", "average_precision"
+        )
 
 
 class TestIntervals:
@@ -130,13 +252,17 @@ class TestIntervals:
     def test_intervals_hold_the_true_value_about_as_often_as_promised(self):
         population = random_truth(20_000, 0)
         models = {"m": noisy(population, 0.1, 1), "n": noisy(population, 0.12, 2)}
+        ranked = probabilities_for(population, 0.5, 3)
         true = {
             name: metrics.summary(population, prediction, 0.5)
             for name, prediction in models.items()
         }
+        by_rank = metrics.summary(population, ranked, 0.5)
+        true["m"] |= {name: by_rank[name] for name in ranking_bootstrap.METRICS}
         generator = np.random.default_rng(3)
         strata = [np.flatnonzero(rows) for rows in np.eye(6)[evaluation.strata(population)].T == 1]
-        hits = dict.fromkeys(("micro_f1", "macro_f1", "difference"), 0)
+        of_m = ("micro_f1", "macro_f1", "macro_average_precision", "micro_roc_auc")
+        hits = dict.fromkeys((*of_m, "difference"), 0)
         trials = 150
         for trial in range(trials):
             # One in a hundred of each stratum, as the label-stratified split cuts a part.
@@ -149,8 +275,9 @@ class TestIntervals:
                 replicates=200,
                 seed=trial,
                 class_names=NAMES,
+                probabilities={"m": ranked[rows]},
             )
-            for metric in ("micro_f1", "macro_f1"):
+            for metric in of_m:
                 row = result.metrics.loc[("m", metric)]
                 hits[metric] += row["low"] <= true["m"][metric] <= row["high"]
             row = result.differences.loc[("m", "n", "micro_f1")]
@@ -197,10 +324,10 @@ class TestIntervals:
         truth[np.arange(samples), np.arange(samples)] = 1
         models = {"m": truth, "n": np.zeros_like(truth), "o": np.ones_like(truth)}
         result = evaluation.bootstrap_metrics(truth, models, 100)
-        assert len(result.metrics) == 3 * len(evaluation.METRICS)
-        assert len(result.class_f1_differences) == 3 * 28
-        assert not result.class_f1_differences["tested"].any()
-        assert "m is better than n in micro F1" in evaluation.difference_sentence(
+        assert len(result.metrics) == 3 * len(evaluation.DECISION_METRICS)
+        assert len(result.class_differences) == 3 * 28
+        assert not result.class_differences["tested"].any()
+        assert "is better than n in micro F1" in evaluation.difference_sentence(
             result, "m", "n", "micro_f1"
         )
 
@@ -208,8 +335,8 @@ class TestIntervals:
         truth = random_truth(20, 0)
         result = evaluation.bootstrap_metrics(truth, {"m": truth}, 100, class_names=NAMES)
         assert result.differences.empty
-        assert result.class_f1_differences.empty
-        assert list(result.class_f1_differences)[-2:] == ["tested", "p_corrected"]
+        assert result.class_differences.empty
+        assert list(result.class_differences)[-2:] == ["tested", "p_corrected"]
 
 
 class TestHolm:
@@ -230,7 +357,7 @@ class TestHolm:
             models = {"m": noisy(truth, 0.2, 2 * seed), "n": noisy(truth, 0.2, 2 * seed + 1)}
             table = evaluation.bootstrap_metrics(
                 truth, models, 400, seed=seed, class_names=NAMES
-            ).class_f1_differences
+            ).class_differences
             findings += (table["p_corrected"] < 0.05).any()
         assert findings <= 7  # 2 expected at 5 %
 
@@ -240,47 +367,47 @@ class TestSentences:
     def result(self):
         truth = random_truth(800, 11)
         models = {
-            "good": noisy(truth, 0.05, 1),
-            "bad": noisy(truth, 0.3, 2),
-            "also good": noisy(truth, 0.05, 3),
-            "copy": noisy(truth, 0.05, 1),
+            "Good": noisy(truth, 0.05, 1),
+            "Bad": noisy(truth, 0.3, 2),
+            "Also good": noisy(truth, 0.05, 3),
+            "Copy": noisy(truth, 0.05, 1),
         }
         return evaluation.bootstrap_metrics(truth, models, 400, class_names=NAMES)
 
     def test_better_whichever_is_named_first(self, result):
-        row = result.differences.loc[("good", "bad", "macro_f1")]
-        sentence = evaluation.difference_sentence(result, "good", "bad", "macro_f1")
+        row = result.differences.loc[("Good", "Bad", "macro_f1")]
+        sentence = evaluation.difference_sentence(result, "Good", "Bad", "macro_f1")
         assert sentence == (
-            f"good is better than bad in macro F1 by {row['estimate']:.3f} "
+            f"Good is better than Bad in macro F1 by {row['estimate']:.3f} "
             f"(95 % interval {row['low']:.3f} to {row['high']:.3f})."
         )
-        assert evaluation.difference_sentence(result, "bad", "good", "macro_f1") == sentence
+        assert evaluation.difference_sentence(result, "Bad", "Good", "macro_f1") == sentence
 
     def test_undecided(self, result):
-        sentence = evaluation.difference_sentence(result, "good", "also good", "micro_f1")
+        sentence = evaluation.difference_sentence(result, "Good", "Also good", "micro_f1")
         assert sentence.startswith(
-            "The data do not tell which is better in micro F1: good minus also good is "
+            "The data do not tell which is better in micro F1: Good minus Also good is "
         )
         assert "(95 % interval −0." in sentence
 
     def test_equal(self, result):
-        assert evaluation.difference_sentence(result, "copy", "good", "exact_match") == (
-            "copy and good have the same exact match ratio in every resample."
+        assert evaluation.difference_sentence(result, "Copy", "Good", "exact_match") == (
+            "Copy and Good have the same exact match ratio in every resample."
         )
 
     def test_estimate(self, result):
-        row = result.metrics.loc[("good", "micro_f1")]
-        assert evaluation.estimate_sentence(result, "good", "micro_f1") == (
-            f"good reaches a micro F1 of {row['estimate']:.3f} "
+        row = result.metrics.loc[("Good", "micro_f1")]
+        assert evaluation.estimate_sentence(result, "Good", "micro_f1") == (
+            f"Good reaches a micro F1 of {row['estimate']:.3f} "
             f"(95 % interval {row['low']:.3f} to {row['high']:.3f}) on 800 samples."
         )
 
     def test_classes(self, result):
-        sentence = evaluation.class_difference_sentence(result, "bad", "good")
+        sentence = evaluation.class_difference_sentence(result, "Bad", "Good")
         assert "F1 is compared in 5 classes of 5" in sentence
-        assert "good is better in 5 classes: " in sentence
-        assert "bad is better" not in sentence
-        undecided = evaluation.class_difference_sentence(result, "good", "copy")
+        assert "Good is better in 5 classes: " in sentence
+        assert "Bad is better" not in sentence
+        undecided = evaluation.class_difference_sentence(result, "Good", "Copy")
         assert "The data do not tell which is better in 5 classes." in undecided
 
     def test_classes_say_what_is_too_rare_and_when_resamples_are_too_few(self):
@@ -306,10 +433,11 @@ class TestSentences:
     @pytest.mark.parametrize(
         "call",
         [
-            lambda result: evaluation.difference_sentence(result, "good", "best", "macro_f1"),
-            lambda result: evaluation.difference_sentence(result, "good", "bad", "accuracy"),
+            lambda result: evaluation.difference_sentence(result, "Good", "best", "macro_f1"),
+            lambda result: evaluation.difference_sentence(result, "Good", "Bad", "accuracy"),
             lambda result: evaluation.estimate_sentence(result, "best", "macro_f1"),
-            lambda result: evaluation.class_difference_sentence(result, "good", "best"),
+            lambda result: evaluation.class_difference_sentence(result, "Good", "best"),
+            lambda result: evaluation.class_difference_sentence(result, "Good", "Bad", "accuracy"),
         ],
     )
     def test_unknown_names_are_refused(self, result, call):
@@ -326,6 +454,8 @@ class TestSentences:
         ({"level": 1.0}, "level is 1.0"),
         ({"replicates": 39}, "needs at least 40"),
         ({"class_names": ("a",)}, "class_names has 1"),
+        ({"probabilities": {"n": np.ones((4, 5))}}, "probabilities names 'n'"),
+        ({"probabilities": {"m": np.full((4, 5), 1.5)}}, "probability holds 1.5"),
         ({"truth": np.ones((1, 5)), "predictions": {"m": np.ones((1, 5))}}, "1 sample"),
     ],
 )

@@ -174,6 +174,8 @@ def test_say_joins_sentences(monkeypatch):
     monkeypatch.setattr(notebook, "display", shown.append)
     notebook.say("One.", "Two.")
     assert shown[0].data == "One. Two."
+    notebook.say("One.", "Two.", "Three.", "Four.")
+    assert shown[1].data == "- One.\n- Two.\n- Three.\n- Four."
 
 
 def test_paths_can_be_set_from_outside(monkeypatch, tmp_path):

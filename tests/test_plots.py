@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from hpa_lib import labels, metrics, plots
+from hpa_lib import calibration, labels, metrics, plots
 
 RANDOM = np.random.default_rng(0)
 MULTI_HOT = np.zeros((60, 28), np.uint8)
@@ -51,6 +51,15 @@ def per_class(threshold=0.5):
     return metrics.per_class(MULTI_HOT, PROBABILITY, threshold)
 
 
+def reliability(*temperatures):
+    """Table of random probabilities before scaling, and after for each temperature given."""
+    tables = {"before scaling": calibration.reliability(MULTI_HOT, PROBABILITY)}
+    for temperature in temperatures:
+        after = calibration.scaled(PROBABILITY, temperature)
+        tables["after scaling"] = calibration.reliability(MULTI_HOT, after)
+    return pd.concat(tables, names=["scaling"])
+
+
 VECTORS = {
     "class_counts": lambda: plots.class_counts(MULTI_HOT),
     "labels_per_sample": lambda: plots.labels_per_sample(MULTI_HOT),
@@ -64,6 +73,8 @@ VECTORS = {
     "intervals": lambda: plots.intervals(INTERVALS, "difference"),
     "intervals of one": lambda: plots.intervals(INTERVALS.assign(series="a"), "F1"),
     "confusion_counts": lambda: plots.confusion_counts({"a": per_class(), "b": per_class(0.8)}),
+    "reliability": lambda: plots.reliability({"a": reliability(3), "b": reliability(1)}),
+    "reliability of one": lambda: plots.reliability({"a": reliability()}),
 }
 PIXELS = {
     "channels": lambda: plots.channels(SAMPLE, "Sample abc: Nucleoli"),
@@ -195,6 +206,24 @@ def test_confusion_counts_add_up_to_all_decisions():
     given = int((PROBABILITY >= 0.5)[MULTI_HOT == 1].sum())
     assert picture.table.loc["true positives", "a"] == given
     assert f"a: {given} true positives" in picture.alt
+
+
+def test_reliability_tells_the_trend_and_draws_every_bin():
+    """Random probabilities of rare labels are too high in all bins but the lowest."""
+    picture = plots.reliability({"a": reliability(3), "b": reliability()})
+    table = picture.table.xs(("a", "before scaling"), level=("network", "scaling"))
+    above = int((table["mean probability"] > table["high"]).sum())
+    error = calibration.expected_calibration_error(MULTI_HOT, PROBABILITY)
+    assert above >= 8
+    trend = f"too high in {above} and too low in 0 of 10 bins, the mean distance over entries is"
+    assert f"a, before scaling: probabilities {trend} {error:.4f}; a, after scaling" in picture.alt
+    assert table["entries"].sum() == MULTI_HOT.size
+    first, second, counts, _ = picture.figure.axes
+    assert [first.get_title(), second.get_title()] == ["a", "b"]
+    assert [len(panel.containers) for panel in (first, second)] == [2, 1]
+    assert [bar.get_height() for bar in counts.containers[0]] == table["entries"].tolist()
+    points = first.containers[0].lines[0].get_xydata()
+    np.testing.assert_allclose(points, table[["mean probability", "observed share"]])
 
 
 def test_image_grid_draws_exactly_the_images_given():

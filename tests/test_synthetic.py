@@ -158,6 +158,11 @@ def test_impossible_options_are_refused(tmp_path, options):
     assert not (tmp_path / "new").exists()
 
 
+def test_synthetic_data_are_known_as_such(written, tiny_dataset):
+    assert synthetic.is_synthetic(written)
+    assert not synthetic.is_synthetic(tiny_dataset)
+
+
 def test_settings_are_recorded(written):
     assert json.loads((written / "synthetic.json").read_text()) == {
         "samples": 10,

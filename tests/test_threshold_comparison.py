@@ -184,7 +184,7 @@ def test_what_is_shown_and_stored(result):
     gain = result.gains.loc[("VGG16", "0.2", "macro_f1")]
     assert table.loc[("VGG16", "0.2")].iloc[-1].startswith(f"{wording.number(gain['estimate'])} (")
     for rows, names in (
-        (threshold_comparison.gain_intervals(result), EVERY_WAY[1:]),
+        (threshold_comparison.gain_intervals(result), list(thresholds.RULES[1:])),
         (threshold_comparison.never_empty_intervals(result), list(thresholds.RULES)),
     ):
         picture = plots.intervals(rows, "gain")

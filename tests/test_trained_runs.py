@@ -3,7 +3,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import dataset, models, parameters, paths, predictions, runs, trained_runs, training
+from hpa_lib import (
+    dataset,
+    models,
+    notebook,
+    parameters,
+    paths,
+    predictions,
+    runs,
+    trained_runs,
+    training,
+)
 from hpa_lib.errors import HpaError
 
 
@@ -68,6 +78,15 @@ def test_another_dataset_is_refused(leave_run, tiny_dataset, tiny):
     run.require_dataset(tiny)
     with pytest.raises(HpaError, match="fingerprint"):
         run.require_dataset(dataset.load(tiny_dataset, [tiny.ids[0]]))
+
+
+def test_the_dataset_is_found_again_also_at_another_place(leave_run, tiny_dataset, tmp_path):
+    run = leave_run()
+    assert notebook.reopen_dataset(run).folder == tiny_dataset
+    moved = tiny_dataset.rename(tmp_path / "moved")
+    with pytest.raises(HpaError, match="tiny"):
+        notebook.reopen_dataset(run)
+    assert notebook.reopen_dataset(run, str(moved)).folder == moved
 
 
 def test_predictions_from_one_view_are_kept_where_several_were_averaged(leave_run):
