@@ -6,12 +6,16 @@ from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters
 
 
-def prepare(values: TrainParameters) -> str:
+def prepare(values: TrainParameters, *, train: bool = True) -> str:
     """Seed Keras and TensorFlow, set threads, devices and precision, and say what computes.
 
     With ``deterministic`` operations run one after another: where gradients of several branches
     meet, TensorFlow adds them in the order that they happen to be ready in. ``cpu_threads``
     decides in which order an operation that is shared out adds.
+
+    Args:
+        values: The notebook's parameters.
+        train: Whether networks are trained, on all GPUs; else the first GPU is used alone.
 
     Returns:
         The devices in words, such as ``"2 × GPU"`` or ``"CPU, bfloat16"``.
@@ -23,7 +27,7 @@ def prepare(values: TrainParameters) -> str:
     """
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
-    _choose_device(values.device)
+    _choose_device(values.device, one_gpu=not train)
     own_threads = getattr(values, "vgg_cpu_threads", -1)
     wanted = own_threads if own_threads >= 0 else values.cpu_threads
     threading = tf.config.threading
@@ -52,7 +56,7 @@ def prepare(values: TrainParameters) -> str:
     return device if dtype == "float32" else f"{device}, {dtype}"
 
 
-def _choose_device(device: str) -> None:
+def _choose_device(device: str, one_gpu: bool) -> None:
     """Hide GPUs or demand them; let those in use take memory as they need it."""
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
@@ -60,9 +64,10 @@ def _choose_device(device: str) -> None:
             "Parameter device is 'gpu', but TensorFlow sees none.",
             "Install requirements-gpu.lock where there is an NVIDIA GPU, or set device to 'auto'.",
         )
+    wanted = [] if device == "cpu" else gpus[:1] if one_gpu else gpus
     try:
-        if device == "cpu":
-            tf.config.set_visible_devices([], "GPU")
+        if wanted != gpus:
+            tf.config.set_visible_devices(wanted, "GPU")
         for gpu in tf.config.get_visible_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpa_lib import feed, files, metrics, models, parameters, predictions, runs
+from hpa_lib import devices, feed, files, metrics, models, parameters, predictions, runs
 from hpa_lib.backend import keras
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
@@ -62,6 +62,20 @@ class TrainedRun:
             HpaError: If this version of the library doesn't know one of them.
         """
         return parameters.validate(self.manifest["notebook"], self.manifest["parameters"])
+
+    def prepare_device(self) -> str:
+        """Set TensorFlow up to look at the network: threads and seed as in the training.
+
+        It computes in single precision, on a GPU where there is one now.
+
+        Returns:
+            The device in words.
+
+        Raises:
+            HpaError: If TensorFlow has already computed with other threads or devices.
+        """
+        here = {"device": "auto", "precision": "float32"}
+        return devices.prepare(self.values().model_copy(update=here), train=False)
 
     def open_source(self, dataset: Dataset) -> feed.ImageSource:
         """Images of a dataset, which need not be that of the training, as the network sees them."""

@@ -28,6 +28,22 @@ def test_a_gpu_that_is_not_there_is_refused():
     assert devices.prepare(TrainParameters(device="cpu", cpu_threads=0)) == "CPU"
 
 
+def test_a_trained_network_is_looked_at_on_the_first_gpu(monkeypatch):
+    visible = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["first", "second"])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpus, kind: visible.append(gpus))
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: visible[-1])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, grow: None)
+    monkeypatch.setattr(devices.mixed_precision, "use", lambda precision: "float32")
+    values = TrainParameters(deterministic=False, cpu_threads=0)
+    assert devices.prepare(values, train=False) == "1 × GPU"
+    assert visible == [["first"]]
+    with pytest.raises(HpaError, match="batch_size is 15, which 2 GPUs can't share"):
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["first", "second"])
+        devices.prepare(values.model_copy(update={"batch_size": 15}))
+    assert visible == [["first"]]
+
+
 @pytest.mark.parametrize(
     ("before", "wanted"),
     [("", "runs 1 at a time on 3 threads"), ("devices.tf.zeros(1)", "Restart the kernel")],
