@@ -9,7 +9,8 @@ down to facts:
 3. what trained networks are worth: ``comparison``, ``threshold_comparison``,
    ``better_predictions``, ``source_evaluation``, ``decision_counts``, ``misleading_metric``,
    ``precision_recall``, ``co_errors``, ``confident_errors``, ``explanations``, ``embeddings``,
-   ``embedding_map``, ``neighbours``, ``label_errors``, ``folder_prediction``
+   ``embedding_map``, ``neighbours``, ``label_errors``, ``folder_prediction``,
+   ``submissions``
 4. protocols: ``training``, ``training_state``, ``results``, ``trained_runs``, ``evaluation``,
    ``wording``, ``predictions``, ``runs``
 5. the mathematics: ``models``, ``backbones``, ``initialization``, ``batch_normalization``,

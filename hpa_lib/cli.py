@@ -4,6 +4,8 @@ import argparse
 import json
 import logging
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("hpa: interrupted; the same command takes the work up again.", file=sys.stderr)
+        print("hpa: interrupted; the same command goes on, or starts anew.", file=sys.stderr)
         return 130
 
 
@@ -175,6 +177,65 @@ def _fetch_atlas(options: argparse.Namespace) -> int:
         print(f"{len(report.missing):,} files are missing:")
         print(report.missing.to_csv(index=False, lineterminator="\n"), end="")
     return int(bool(len(report.missing)))
+
+
+def _predict(options: argparse.Namespace) -> int:
+    files = [path for path in (options.output, options.submission) if path]
+    _refuse_outputs(files, options.force)
+
+    from hpa_lib import (
+        dataset,
+        folder_prediction,
+        label_tables,
+        predictions,
+        submissions,
+        trained_runs,
+    )
+
+    run = trained_runs.load(options.run, paths.NOTEBOOK_NAMES[1])
+    images = dataset.load_images(options.images, label_tables.parse_leave_out(options.leave_out))
+    if options.submission:
+        sample = options.sample_submission or submissions.find_sample(options.images)
+        order = submissions.read_order(sample, images.ids)
+    values = run.values()
+    device = folder_prediction.prepare(
+        values.model_copy(update={"device": options.device or values.device})
+    )
+    started = time.monotonic()
+    probability = folder_prediction.predict(
+        run, images, all_views=options.all_views, batch_size=options.batch_size
+    )
+    seconds = time.monotonic() - started
+    predicted = folder_prediction.table(run, images, probability, never_empty=options.never_empty)
+    predictions.write(options.output, predicted)
+    if options.submission:
+        submissions.write(options.submission, predicted, order)
+    summary = folder_prediction.summary(run, images, predicted, all_views=options.all_views)
+    if options.json:
+        more = {"device": device, "seconds": round(seconds, 3), "files": list(map(str, files))}
+        print(json.dumps(summary | more, indent=2))
+    else:
+        print(
+            f"{len(images):,} samples predicted by {run.label} on {device} in {seconds:,.1f} s; "
+            f"{summary['without_label']:,} got no label"
+        )
+        print(*files, sep="\n")
+    return 0
+
+
+def _refuse_outputs(files: Sequence[Path], force: bool) -> None:
+    """Refuse files that can't be written, or shouldn't be, before hours of work."""
+    if len(set(files)) < len(files):
+        raise HpaError(f"{files[0]} is named for two outputs.", "Name two files.")
+    for path in files:
+        if path.is_dir() or (path.exists() and not force):
+            raise HpaError(
+                f"{path} is there already.",
+                "Name another file, or replace this one with --force; a folder isn't replaced.",
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
 
 
 def _execute(options: argparse.Namespace) -> int:
@@ -380,6 +441,63 @@ def _parser() -> argparse.ArgumentParser:
         help="requests a second at most (%(default)s)",
     )  # fmt: skip
     atlas.set_defaults(action=_fetch_atlas)
+
+    predict = commands.add_parser(
+        "predict",
+        help="predict the images of a folder with a trained run",
+        description="Predict the images of a folder with the network and the thresholds of a "
+        "training run, on all cores or a GPU.",
+        epilog="Example: hpa predict runs/best-2_train_resnet-0f1e2d3c ~/kaggle/hpa/test "
+        "-o predictions.csv --submission submission.csv",
+    )
+    predict.add_argument("run", help="name or folder of a finished training run")
+    predict.add_argument(
+        "images", type=Path,
+        help="data folder, whose labels are ignored, or a folder of images without labels",
+    )  # fmt: skip
+    predict.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="CSV",
+        help="file for Ids, labels, and the probability of each class",
+    )  # fmt: skip
+    predict.add_argument(
+        "--submission", type=Path, metavar="CSV", help="file for a submission to Kaggle"
+    )
+    predict.add_argument(
+        "--sample-submission", type=Path, metavar="CSV",
+        help="gives the submission's order (sample_submission.csv in IMAGES or its parent)",
+    )  # fmt: skip
+    views = predict.add_mutually_exclusive_group()
+    views.add_argument(
+        "--all-views", action="store_true", default=None,
+        help="average over eight flips and turns (as the run, whose thresholds fit that)",
+    )  # fmt: skip
+    views.add_argument(
+        "--one-view", action="store_false", dest="all_views", default=None,
+        help="predict images as they are, eight times as fast",
+    )  # fmt: skip
+    empty = predict.add_mutually_exclusive_group()
+    empty.add_argument(
+        "--never-empty", action="store_true", default=None,
+        help="give the nearest class where no probability reaches its threshold (as the run)",
+    )  # fmt: skip
+    empty.add_argument(
+        "--may-be-empty", action="store_false", dest="never_empty", default=None,
+        help="give no class there",
+    )  # fmt: skip
+    predict.add_argument(
+        "--leave-out", default="", metavar="IDS",
+        help="Ids to leave out, separated by commas, or a .txt or .csv file that lists them",
+    )  # fmt: skip
+    predict.add_argument(
+        "--batch-size", type=int, default=0, metavar="N",
+        help="images computed together, at least 2 (32; on a processor fewer if they are large)",
+    )  # fmt: skip
+    predict.add_argument(
+        "--device", choices=("auto", "cpu", "gpu"), help="as the notebooks' parameter (as the run)"
+    )
+    predict.add_argument("--json", action="store_true", help="print a summary as JSON")
+    predict.add_argument("--force", action="store_true", help="replace files that are there")
+    predict.set_defaults(action=_predict)
 
     execute = commands.add_parser(
         "execute",

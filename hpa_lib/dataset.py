@@ -119,7 +119,41 @@ def load(folder: Path, leave_out: Collection[str] = ()) -> Dataset:
             `label_tables.read`, or a file is missing or refused by `image_files.inspect`.
     """
     layout = layouts.detect(folder)
-    table = label_tables.read(layout.label_table, leave_out)
+    return _open(layout, label_tables.read(layout.label_table, leave_out))
+
+
+def load_images(folder: Path, leave_out: Collection[str] = ()) -> Dataset:
+    """Open a folder for its images alone.
+
+    Where it holds a label table, its samples are those of `load`, with their sources and maxima;
+    else those that the names of the image files tell, in alphabetical order and without labels.
+
+    Args:
+        folder: A data folder, or a folder of images; see `layouts`.
+        leave_out: Ids of samples that aren't wanted; their files aren't looked at.
+
+    Raises:
+        HpaError: As `load`; or if a folder without a label table is refused by
+            `layouts.detect_unlabelled`, holds an Id that can't be one, or `leave_out` names an
+            Id that isn't there, or every Id.
+    """
+    if layouts.has_label_table(folder):
+        return load(folder, leave_out)
+    layout = layouts.detect_unlabelled(folder)
+    ids, unwanted = layout.sample_ids(), set(leave_out)
+    unknown = sorted(unwanted - set(ids))
+    if unknown or unwanted == set(ids):
+        named = f"the Id {unknown[0]!r}, which has no image in" if unknown else "all samples of"
+        raise HpaError(
+            f"leave_out names {named} {layout.folder}.",
+            "Name Ids of images that are there, and leave at least one in.",
+        )
+    kept = tuple(sample_id for sample_id in ids if sample_id not in unwanted)
+    left_out = tuple(sample_id for sample_id in ids if sample_id in unwanted)
+    return _open(layout, LabelTable(layout.folder, kept, ((),) * len(kept), left_out=left_out))
+
+
+def _open(layout: layouts.Layout, table: LabelTable) -> Dataset:
     found = [layout.find(sample_id, table.source(row)) for row, sample_id in enumerate(table.ids)]
     missing = [
         layouts.channel_path(layout.folder, sample.pattern, channel)

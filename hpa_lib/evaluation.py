@@ -33,12 +33,12 @@ weighted sums. One matrix product gives these sums for many resamples at once; w
 need besides is in `hpa_lib.ranking_bootstrap`.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, combinations
 
+import joblib
 import numpy as np
 import pandas as pd
 
@@ -182,7 +182,7 @@ def bootstrap_metrics(
     rankings = {name: RankingScorer(truth, given) for name, given in probabilities.items()}
     scored = _scores(scorers, stratum, replicates, seed, threads=1)  # BLAS has threads of its own
     # Alone, for the threads of BLAS hold on to the cores for a while after each product.
-    ranked = _scores(rankings, stratum, replicates, seed, threads=os.cpu_count() or 1)
+    ranked = _scores(rankings, stratum, replicates, seed, threads=joblib.cpu_count())
     scored |= {name: np.hstack([scored[name], values]) for name, values in ranked.items()}
     estimates = {name: values[0] for name, values in scored.items()}
     resampled = {name: values[1:] for name, values in scored.items()}

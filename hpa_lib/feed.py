@@ -4,10 +4,10 @@ Images come from the decoded cache (uint8) or straight from the files, as in the
 study (float32). Both hold values 0–255; the network's first layer divides by 255.
 """
 
-import os
 from collections.abc import Iterator
 from typing import Protocol
 
+import joblib
 import numpy as np
 import pandas as pd
 
@@ -253,7 +253,7 @@ def _batches_at_once(policy: str) -> int:
 
     One thread flips and turns images as fast as memory gives them; ``strong`` computes.
     """
-    return os.cpu_count() or 1 if policy == "strong" else 1
+    return joblib.cpu_count() if policy == "strong" else 1
 
 
 def sequential_batches(

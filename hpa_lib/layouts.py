@@ -7,6 +7,9 @@ beside the table. An image of the Human Protein Atlas' version 18 may also go by
 its web address has, which lacks the number of the antibody: ``89_B5_1_red.jpg`` of
 ``11088_89_B5_1``. Every sample has its files in one place and of one ending; where two fit,
 the folder is refused.
+
+Images without labels need no table: their names tell the Ids, and they lie in the folder itself or
+in ``test``, ``test_full_size`` or one of the folders above.
 """
 
 import os
@@ -26,6 +29,9 @@ KAGGLE = "kaggle"
 COMPETITION = "human-protein-atlas-image-classification"
 IMAGE_FOLDERS: tuple[str, ...] = ("train", "train_full_size", "images")
 """Folders, relative to the label table's, in which images are looked for."""
+
+UNLABELLED_FOLDERS: tuple[str, ...] = ("test", "test_full_size", *IMAGE_FOLDERS)
+"""Folders, relative to the one that is given, in which images without labels are looked for."""
 
 _ATLAS_ID = re.compile(r"\d+_(\d+_[A-Z]\d+_\d+(_cr[0-9a-f]+)?)")
 _BITS = {channel: 1 << position for position, channel in enumerate(CHANNELS)}
@@ -52,18 +58,28 @@ class _Place:
     found: dict[str, dict[str, int]] = field(default_factory=dict)
     leading_out: set[str] = field(default_factory=set)
 
+    def visible_stems(self) -> list[str]:
+        """Stems but those of hidden files, such as macOS leaves in archives."""
+        return [stem for stem in self.found if not stem.startswith(".")]
+
 
 class Layout:
-    """Maps the samples of one folder to their files. See `detect`.
+    """Maps the samples of one folder to their files. See `detect` and `detect_unlabelled`.
 
     Attributes:
         folder: The data folder.
-        label_table: Path of its label table.
+        label_table: Path of its label table; None where images have no labels.
     """
 
-    def __init__(self, folder: Path, label_table: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        label_table: Path | None = None,
+        image_folders: tuple[str, ...] = IMAGE_FOLDERS,
+    ) -> None:
         self.folder = folder
         self.label_table = label_table
+        self._image_folders = image_folders
         self._places: dict[str, _Place] = {}
         self._owners: dict[str, str] = {}
 
@@ -76,7 +92,7 @@ class Layout:
         """
         match = _ATLAS_ID.fullmatch(sample_id)
         stems = (sample_id, match[1]) if match else (sample_id,)
-        places = dict.fromkeys((*([source] if source else []), *IMAGE_FOLDERS, ""))
+        places = dict.fromkeys((*([source] if source else []), *self._image_folders, ""))
         candidates = [
             (name, stem, ending, channels)
             for name in places
@@ -106,6 +122,24 @@ class Layout:
                 raise _leads_out(channel_path(self.folder, pattern, channel), self.folder)
         missing = tuple(channel for channel in CHANNELS if not channels & _BITS[channel])
         return SampleFiles(pattern, missing)
+
+    def sample_ids(self) -> tuple[str, ...]:
+        """Ids that the names of the image files tell, in alphabetical order.
+
+        Raises:
+            HpaError: If a name holds what an Id can't: nothing before the channel, ``*``, or a
+                character that can't be printed.
+        """
+        names = (*self._image_folders, "")
+        stems = sorted({stem for name in names for stem in self.place(name).visible_stems()})
+        for stem in stems:
+            if not stem or not stem.isprintable() or "*" in stem:
+                raise HpaError(
+                    f"{self.folder} holds image files whose name before the channel is {stem!r}, "
+                    "which can't be an Id.",
+                    "Rename them; Ids hold characters that can be printed, and no '*'.",
+                )
+        return tuple(stems)
 
     def unused_files(self, patterns: list[str]) -> int:
         """Number of channel images, in the places looked at, that belong to no given pattern."""
@@ -170,6 +204,44 @@ def detect(folder: Path) -> Layout:
     return layout
 
 
+def detect_unlabelled(folder: Path) -> Layout:
+    """Open a folder of images without labels: find where they lie.
+
+    Raises:
+        HpaError: If there is no such folder, or no image in it, or images lie in several places,
+            or a folder of images is a link that leads out of it.
+    """
+    folder = Path(folder).expanduser().absolute()
+    if not folder.is_dir():
+        raise HpaError(
+            f"Folder of images {folder} doesn't exist or isn't a folder.",
+            "Give a folder with image files, four a sample; unpack archives with hpa data unpack.",
+        )
+    everywhere = Layout(folder, image_folders=UNLABELLED_FOLDERS)
+    places = [name for name in (*UNLABELLED_FOLDERS, "") if everywhere.place(name).visible_stems()]
+    if len(places) > 1:
+        raise HpaError(
+            f"Folder of images {folder} holds images in several places: "
+            f"{', '.join(str(folder / name) for name in places)}.",
+            "Give the one that is meant.",
+        )
+    if not places:
+        _refuse_archives(folder, "image")
+        raise HpaError(
+            f"Folder of images {folder} holds no image: no file <Id>_red, _green, _blue or _yellow "
+            f"that ends in {', '.join(FORMATS)}, there or in {', '.join(UNLABELLED_FOLDERS)}.",
+            "Give the folder that holds the image files.",
+        )
+    return Layout(folder, image_folders=(places[0],))
+
+
+def has_label_table(folder: Path) -> bool:
+    """Whether `detect` would look for samples in a label table of this folder."""
+    folder = Path(folder).expanduser()
+    tables = folder.glob("*.csv")
+    return (folder / "train.csv").exists() or any(map(label_tables.has_label_columns, tables))
+
+
 def channel_path(folder: Path, pattern: str, channel: str) -> Path:
     """Path of one channel of a sample; see `SampleFiles.pattern`."""
     return folder / pattern.replace("*", channel)
@@ -232,18 +304,21 @@ def _only_table(folder: Path) -> Path:
         )
     if tables:
         return tables[0]
-    archives = sorted(path.name for path in folder.glob("*.zip"))
-    if archives:
-        raise HpaError(
-            f"Data folder {folder} holds no {folder / 'train.csv'}, but archives: "
-            f"{', '.join(archives)}.",
-            f"Unpack them: hpa data unpack {' '.join(archives)} FOLDER.",
-        )
+    _refuse_archives(folder, str(folder / "train.csv"))
     raise HpaError(
         f"Data folder {folder} holds no label table: there is no {folder / 'train.csv'}, and no "
         "other CSV file with the columns Id and Target.",
         "Give the folder that holds train.csv, or another table beside the images.",
     )
+
+
+def _refuse_archives(folder: Path, missing: str) -> None:
+    archives = sorted(path.name for path in folder.glob("*.zip"))
+    if archives:
+        raise HpaError(
+            f"Data folder {folder} holds no {missing}, but archives: {', '.join(archives)}.",
+            f"Unpack them: hpa data unpack {' '.join(archives)} FOLDER.",
+        )
 
 
 def _pattern(place: str, stem: str, ending: str) -> str:

@@ -43,7 +43,9 @@ STATE = "state.npz"
 
 # Modules that start things, render them or look on, and parameters that results don't depend on;
 # of the data the fingerprint tells.
-_MODULES_WITHOUT_INFLUENCE = re.compile(r"cli|costs|doctor|execution|report.*|watching")
+_MODULES_WITHOUT_INFLUENCE = re.compile(
+    r"cli|costs|doctor|execution|folder_prediction|report.*|submissions|watching"
+)
 _PARAMETERS_WITHOUT_INFLUENCE = frozenset({"preset", "data", "tensorboard"})
 _REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn")
 

@@ -7,13 +7,13 @@ real datasets where they are asked for.
 
 import hashlib
 import multiprocessing
-import os
 import uuid
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
 import cv2
+import joblib
 import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
@@ -205,7 +205,7 @@ def _write_images(
         if not {_image_file(folder, sample, channel, seed) for channel in CHANNELS} <= present
     ]
     batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
-    workers = min(workers or _usable_cores(), max(1, len(batches)))
+    workers = min(workers or joblib.cpu_count(), max(1, len(batches)))
     bar = tqdm(
         total=len(samples),
         initial=len(samples) - len(missing),
@@ -231,13 +231,6 @@ def _write_images(
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-
-
-def _usable_cores() -> int:
-    """Cores that this process may run on; Linux alone can tell them from all cores."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _start_worker() -> None:

@@ -6,9 +6,20 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 
-from hpa_lib import cache, cli, doctor, embedded, execution, parameters, paths, runs
+from hpa_lib import (
+    cache,
+    cli,
+    doctor,
+    embedded,
+    execution,
+    parameters,
+    paths,
+    predictions,
+    runs,
+)
 from hpa_lib.notebook import RUN_METADATA_KEY
 
 
@@ -22,7 +33,9 @@ def test_command_is_installed_and_explains_itself():
     program = Path(sys.executable).with_name("hpa")
     result = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0
-    assert all(name in result.stdout for name in ("doctor", "data", "execute", "publish"))
+    assert all(
+        name in result.stdout for name in ("doctor", "data", "predict", "execute", "publish")
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["data"], ["dacotr"], ["execute", "5_more"]])
@@ -243,6 +256,98 @@ def test_execute_passes_declared_parameters_and_prints_the_run_folder(
         "notebook": "1_explore", "output": Path("out.ipynb"), "preset": None,
         "overrides": {"seed": 3, "data": "a b", "preset": "x"},
     }  # fmt: skip
+
+
+@pytest.fixture
+def predicted(monkeypatch, tiny):
+    """Name of a run whose network predicts the sample's number in hundredths for every class."""
+    from hpa_lib import folder_prediction, trained_runs
+
+    def predict(run, images, *, all_views, batch_size):
+        assert (all_views, batch_size) == (False, 4)
+        numbers = [int(name.rpartition("-")[2]) for name in images.ids]
+        return np.repeat(np.array(numbers, np.float32)[:, None] / 100, 28, axis=1)
+
+    monkeypatch.setattr(folder_prediction, "predict", predict)
+    monkeypatch.setattr(folder_prediction, "prepare", lambda values: values.device)
+    values = parameters.validate("2_train_resnet", {"all_views": False})
+    run = runs.Run("2_train_resnet", values, "Title", tiny.description())
+    run.write_table("history", pd.DataFrame({"epoch": [1]}))
+    table = predictions.table(tiny, {"shown": [0]}, {"shown": np.full((1, 28), 0.25)})
+    predictions.write(run.folder / predictions.FILE, table)
+    thresholds = [0.15] + [0.2] + [0.9] * 26
+    run.write_metrics({"backbone": "VGG16", "thresholds": thresholds, "never_empty": False})
+    run.finish()
+    assert trained_runs.load(run.name, "2_train_resnet").label == "VGG16"
+    return run.name
+
+
+PREDICT = ("--one-view", "--batch-size", 4, "--device", "cpu")
+
+
+def test_predict_writes_probabilities_labels_and_a_submission(capsys, tiny, tmp_path, predicted):
+    (tiny.folder / "sample_submission.csv").write_text(
+        "Id,Predicted\nsample-20,0\nsample-03,0\nsample-15,0\n"
+    )
+    output, submission = tmp_path / "new" / "predictions.csv", tmp_path / "submission.csv"
+    status, text, _ = hpa(
+        capsys, "predict", predicted, tiny.folder / "train", *PREDICT, "--json",
+        "-o", output, "--submission", submission, "--leave-out", "sample-04",
+    )  # fmt: skip
+    assert status == 0
+    summary = json.loads(text)
+    assert (summary["run"], summary["samples"], summary["device"]) == (predicted, 23, "cpu")
+    assert (summary["labels"]["Nucleoplasm"], summary["without_label"]) == (9, 14)
+    assert summary["files"] == [str(output), str(submission)]
+    assert submission.read_text() == "Id,Predicted\nsample-20,0 1\nsample-03,\nsample-15,0\n"
+    table = pd.read_csv(output, keep_default_na=False).set_index("Id")
+    assert len(table) == 23
+    row = table.loc["sample-20"]
+    assert (row["Predicted"], row["labels"]) == ("0 1", "Nucleoplasm;Nuclear membrane")
+    assert np.float32(row["Cytosol"]) == np.float32(0.2)
+    assert "sample-04" not in table.index
+
+
+def test_predict_ignores_labels_and_can_fill_empty_predictions(capsys, tiny, tmp_path, predicted):
+    arguments = ("predict", predicted, tiny.folder, *PREDICT, "-o", tmp_path / "found.csv")
+    status, text, _ = hpa(capsys, *arguments, "--never-empty")
+    assert status == 0
+    assert "24 samples predicted by VGG16 on cpu" in text
+    assert "; 0 got no label" in text
+    assert text.endswith(f"{tmp_path / 'found.csv'}\n")
+    assert hpa(capsys, *arguments)[0] == 2
+    status, text, _ = hpa(capsys, *arguments, "--force")
+    assert (status, "; 15 got no label" in text) == (0, True)
+
+
+@pytest.mark.parametrize("mistake", ["folder", "output", "same", "order", "sample", "run"])
+def test_predict_refuses_what_cannot_end_well_before_it_computes(
+    capsys, monkeypatch, tiny, tmp_path, predicted, mistake
+):
+    from hpa_lib import folder_prediction
+
+    monkeypatch.delattr(folder_prediction, "predict")
+    (tiny.folder / "sample_submission.csv").write_text("Id,Predicted\nother,0\n")
+    images, output, more = tiny.folder / "train", tmp_path / "found.csv", ()
+    if mistake == "folder":
+        images = named = tmp_path / "absent"
+    elif mistake == "output":
+        output = named = tmp_path
+        more = ("--force",)
+    elif mistake == "same":
+        named, more = output, ("--submission", output)
+    elif mistake == "order":
+        named, more = "'other'", ("--submission", tmp_path / "submission.csv")
+    elif mistake == "sample":
+        (tiny.folder / "sample_submission.csv").unlink()
+        named, more = "sample_submission.csv", ("--submission", tmp_path / "submission.csv")
+    else:
+        predicted = named = "absent"
+    status, _, error = hpa(capsys, "predict", predicted, images, "-o", output, *more)
+    assert status == 2
+    assert str(named) in error
+    assert len(error.rstrip().split("\n")) == 2
+    assert not (tmp_path / "found.csv").exists()
 
 
 def test_interruption_ends_with_status_130(capsys, monkeypatch):

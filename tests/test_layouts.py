@@ -113,6 +113,75 @@ def test_links_inside_the_folder_and_to_the_folder_are_followed(tiny_dataset, tm
     assert dataset.load(tmp_path / "link").fingerprint == fingerprint
 
 
+@pytest.mark.parametrize("place", ["", "test", "images"])
+def test_images_without_a_table_are_samples_in_alphabetical_order(tmp_path, place):
+    for stem in ("b 2", "a", "._a", "89_B5_1"):
+        write_images(tmp_path / place, stem, ".tif", len(stem))
+    (tmp_path / "sample_submission.csv").write_text("Id,Predicted\na,0\n")
+    opened = dataset.load_images(tmp_path)
+    assert opened.ids == ("89_B5_1", "a", "b 2")
+    assert opened.label_sets == ((), (), ())
+    assert opened.paths(2)[1] == tmp_path / place / "b 2_green.tif"
+    assert opened.read_sample(2).max() == 3
+    assert dataset.load_images(tmp_path, ["a"]).ids == ("89_B5_1", "b 2")
+
+
+def test_images_with_a_table_are_those_of_the_table(tiny_dataset):
+    write_images(tiny_dataset / "test", "other")
+    assert dataset.load_images(tiny_dataset) == dataset.load(tiny_dataset)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "problem"),
+    [
+        ("nothing", "holds no image"),
+        ("archive", r"archives: test\.zip"),
+        ("channel", r"1 of 8 image files are missing; the first is .*test/b_blue\.png"),
+        ("two places", "several places: .*test, .*images"),
+        ("two kinds", "files of two kinds"),
+        ("star", r"'x\*'"),
+        ("link", "a_green.png is a link that leads out"),
+        ("folder link", "test is a link that leads out"),
+        ("truncated", "a_red.png"),
+    ],
+)
+def test_images_without_a_table_that_are_refused(tmp_path, mistake, problem):
+    folder, outside = tmp_path / "given", tmp_path / "outside"
+    folder.mkdir()
+    if mistake == "archive":
+        (folder / "test.zip").write_bytes(b"")
+    elif mistake != "nothing":
+        write_images(folder / "test", "a")
+        write_images(folder / "test", "b")
+    red, green = (folder / "test" / f"a_{channel}.png" for channel in ("red", "green"))
+    if mistake == "channel":
+        (folder / "test" / "b_blue.png").unlink()
+    elif mistake == "two places":
+        write_images(folder / "images", "c")
+    elif mistake == "two kinds":
+        write_images(folder / "test", "a", ".jpg")
+    elif mistake == "star":
+        write_images(folder / "test", "x*")
+    elif mistake == "link":
+        green.rename(outside)
+        green.symlink_to(outside)
+    elif mistake == "folder link":
+        (folder / "test").rename(outside)
+        (folder / "test").symlink_to(outside)
+    elif mistake == "truncated":
+        red.write_bytes(red.read_bytes()[:-9])
+    with pytest.raises(HpaError, match=problem):
+        dataset.load_images(folder)
+
+
+@pytest.mark.parametrize(("given", "problem"), [(["c"], "'c'"), (["a", "b"], "all samples")])
+def test_images_to_leave_out_must_be_some_of_those_there(tmp_path, given, problem):
+    write_images(tmp_path, "a")
+    write_images(tmp_path, "b")
+    with pytest.raises(HpaError, match=problem):
+        dataset.load_images(tmp_path, given)
+
+
 def test_data_path_leaves_paths_alone(tmp_path):
     assert str(layouts.data_path("some/folder", tmp_path)) == "some/folder"
 
