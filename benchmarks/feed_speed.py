@@ -32,17 +32,17 @@ def use_one_core() -> None:
     cv2.setNumThreads(1)
 
 
-def study_batch(opened, rows: np.ndarray, augmenter) -> np.ndarray:
+def study_batch(opened, rows: np.ndarray, augmenter, size: int = SIZE) -> np.ndarray:
     """One batch of the study's generator (cell 4), written anew.
 
     Returns:
-        Array of shape (rows, SIZE, SIZE, 3), dtype float64, values 0–1.
+        Array of shape (rows, size, size, 3), dtype float64, values 0–1.
     """
-    batch = np.empty((len(rows), SIZE, SIZE, 3))
+    batch = np.empty((len(rows), size, size, 3))
     for position, row in enumerate(rows):
         red, green, blue, yellow = (np.array(Image.open(path)) for path in opened.paths(row))
         mixed = np.stack((red / 2 + yellow / 2, green / 2 + yellow / 2, blue / 2), -1)
-        batch[position] = augmenter.augment_image(cv2.resize(mixed, (SIZE, SIZE))) / 255
+        batch[position] = augmenter.augment_image(cv2.resize(mixed, (size, size))) / 255
     return batch
 
 

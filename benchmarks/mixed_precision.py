@@ -48,6 +48,7 @@ def measure(backbone: str, size: int, batch: int, rounds: int) -> dict[str, obje
         pipes[precision], other = context.Pipe()
         arguments = (other, backbone, precision, size, batch)
         context.Process(target=work, args=arguments, daemon=True).start()
+        other.close()  # so that a process that fails ends the wait
         devices[precision] = pipes[precision].recv()
     times: dict[str, list[float]] = {precision: [] for precision in pipes}
     for _ in range(rounds):

@@ -29,8 +29,8 @@ TITLES: dict[str, str] = {
 RUN_METADATA_KEY = "hpa_run"
 """Key of the output metadata that ties an executed notebook to its run folder."""
 
-_LONGEST_PARAGRAPH = 3
-"""Sentences that are read as a paragraph; more become a list."""
+_LONGEST_PARAGRAPH = 500
+"""Characters that are read as a paragraph; sentences of more become a list."""
 
 
 def start(notebook: str, namespace: dict[str, Any]) -> Any:
@@ -107,11 +107,11 @@ def open_run(
 
 
 def say(*sentences: str) -> None:
-    """Show computed sentences: up to three as a paragraph, more as a list."""
-    if len(sentences) > _LONGEST_PARAGRAPH:
-        display(Markdown("\n".join(f"- {sentence}" for sentence in sentences)))
-    else:
-        display(Markdown(" ".join(sentences)))
+    """Show computed sentences as a paragraph, or as a list if they are long."""
+    text = " ".join(sentences)
+    if len(text) > _LONGEST_PARAGRAPH:
+        text = "\n".join(f"- {sentence}" for sentence in sentences)
+    display(Markdown(text))
 
 
 def _injected_names(history: Any) -> set[str]:

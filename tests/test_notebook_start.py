@@ -174,8 +174,9 @@ def test_say_joins_sentences(monkeypatch):
     monkeypatch.setattr(notebook, "display", shown.append)
     notebook.say("One.", "Two.")
     assert shown[0].data == "One. Two."
-    notebook.say("One.", "Two.", "Three.", "Four.")
-    assert shown[1].data == "- One.\n- Two.\n- Three.\n- Four."
+    long = "Word " * 60 + "end."
+    notebook.say(long, long)
+    assert shown[1].data == f"- {long}\n- {long}"
 
 
 def test_paths_can_be_set_from_outside(monkeypatch, tmp_path):
