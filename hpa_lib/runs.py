@@ -41,12 +41,13 @@ EVALUATED_WEIGHTS = {"best": BEST_WEIGHTS, "last": LAST_WEIGHTS}
 STATE = "state.npz"
 """What an interrupted training goes on from; see `training_state`. A finished run has none."""
 
-# Modules that start things, render them or look on, and parameters that results don't depend on;
-# of the data the fingerprint tells.
+# Modules that start things, render them or look on: results don't depend on them.
 _MODULES_WITHOUT_INFLUENCE = re.compile(
     r"cli|costs|doctor|execution|folder_prediction|report.*|submissions|watching"
 )
-_PARAMETERS_WITHOUT_INFLUENCE = frozenset({"preset", "data", "tensorboard"})
+PARAMETERS_WITHOUT_INFLUENCE = frozenset({"preset", "data", "tensorboard"})
+"""Parameters that results don't depend on; of the data the fingerprint tells."""
+
 _REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn")
 
 
@@ -78,9 +79,7 @@ class Run:
         named_files = file_digests(given)
         identity = {
             "notebook": notebook,
-            "parameters": {
-                k: v for k, v in given.items() if k not in _PARAMETERS_WITHOUT_INFLUENCE
-            },
+            "parameters": {k: v for k, v in given.items() if k not in PARAMETERS_WITHOUT_INFLUENCE},
             "files": named_files,
             "dataset": dataset and dataset["fingerprint"],
             "inputs": inputs,
@@ -202,6 +201,15 @@ def settle(runs_folder: Path) -> None:
             files.write_json(manifest_path, manifest)
 
 
+def finished() -> list[dict[str, Any]]:
+    """Manifests of all complete runs, in the order of their folders' names."""
+    found = [
+        read_manifest(path.parent) | {"run": path.parent.name}
+        for path in sorted(paths.runs_folder().glob(f"*/{MANIFEST}"))
+    ]
+    return [manifest for manifest in found if manifest["status"] == "complete"]
+
+
 def find(name_or_path: str, notebook: str) -> Path:
     """Find a finished training run.
 
@@ -216,17 +224,16 @@ def find(name_or_path: str, notebook: str) -> Path:
     folder = paths.runs_folder()
     if not name_or_path:
         candidates = [
-            (manifest["finished"], path.parent)
-            for path in folder.glob(f"*/{MANIFEST}")
-            if (manifest := read_manifest(path.parent))["status"] == "complete"
-            and manifest["notebook"] == notebook
+            (manifest["finished"], manifest["run"])
+            for manifest in finished()
+            if manifest["notebook"] == notebook
         ]
         if not candidates:
             raise HpaError(
                 f"There is no finished run of {notebook} in {folder}.",
                 "Run that notebook first, or name a run folder.",
             )
-        return max(candidates)[1]
+        return folder / max(candidates)[1]
     path = Path(name_or_path).expanduser()
     path = path if path.is_dir() else folder / name_or_path
     status = read_manifest(path)["status"]

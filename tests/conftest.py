@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import settings
 
@@ -98,3 +99,25 @@ class ArraySource:
 def array_source():
     """Makes a source of images from an array of shape (samples, height, width, channels)."""
     return ArraySource
+
+
+@pytest.fixture
+def leave_run(tiny):
+    """Function that leaves a finished training run of VGG16 behind, without training or weights."""
+    from hpa_lib import parameters, paths, predictions, runs, trained_runs
+
+    def leave(thresholds=(0.5,) * 28, **given):
+        preset = parameters.read_preset(paths.PRESETS / "smoke.yaml")
+        values = parameters.validate("3_train_vgg", preset | {"data": str(tiny.folder)} | given)
+        run = runs.Run("3_train_vgg", values, "Title", tiny.description())
+        run.write_table("history", pd.DataFrame({"epoch": [1], "val_loss": [0.5]}))
+        table = predictions.table(tiny, {"shown": [0]}, {"shown": np.full((1, 28), 0.25)})
+        predictions.write(run.folder / predictions.FILE, table)
+        if values.all_views:
+            predictions.write(run.folder / predictions.ONE_VIEW_FILE, table)
+        found = {"backbone": "VGG16", "thresholds": list(thresholds), "never_empty": True}
+        run.write_metrics(found)
+        run.finish()
+        return trained_runs.load(run.name, "3_train_vgg")
+
+    return leave

@@ -4,7 +4,6 @@ import threading
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 
 from hpa_lib import (
@@ -15,8 +14,6 @@ from hpa_lib import (
     models,
     parameters,
     paths,
-    predictions,
-    runs,
     trained_runs,
     training,
 )
@@ -37,21 +34,13 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture
-def leave_run(tiny, weights):
+def leave_run(leave_run, weights):
     """Function that leaves a finished training run behind, without training."""
 
     def leave(**given):
-        preset = parameters.read_preset(paths.PRESETS / "smoke.yaml")
-        values = parameters.validate("3_train_vgg", preset | given)
-        run = runs.Run("3_train_vgg", values, "Title", tiny.description())
-        run.write_table("history", pd.DataFrame({"epoch": [1], "val_loss": [0.5]}))
-        table = predictions.table(tiny, {"shown": [0]}, {"shown": np.full((1, 28), 0.25)})
-        for name in (predictions.FILE, predictions.ONE_VIEW_FILE):
-            predictions.write(run.folder / name, table)
-        run.write_metrics({"backbone": "VGG16", "thresholds": THRESHOLDS, "never_empty": True})
+        run = leave_run(THRESHOLDS, **given)
         (run.folder / "best.weights.h5").write_bytes(weights.read_bytes())
-        run.finish()
-        return trained_runs.load(run.name, "3_train_vgg")
+        return run
 
     return leave
 

@@ -1,6 +1,5 @@
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 
 from hpa_lib import (
@@ -9,9 +8,6 @@ from hpa_lib import (
     notebook,
     parameters,
     paths,
-    predictions,
-    runs,
-    trained_runs,
     training,
 )
 from hpa_lib.errors import HpaError
@@ -23,26 +19,6 @@ def network():
         "3_train_vgg", parameters.read_preset(paths.PRESETS / "smoke.yaml")
     )
     return models.configured(values, 4)
-
-
-@pytest.fixture
-def leave_run(tiny_dataset, tiny):
-    """Function that leaves a finished training run behind, without training or weights."""
-
-    def leave(**given):
-        preset = parameters.read_preset(paths.PRESETS / "smoke.yaml")
-        values = parameters.validate("3_train_vgg", preset | {"data": str(tiny_dataset)} | given)
-        run = runs.Run("3_train_vgg", values, "Title", tiny.description())
-        run.write_table("history", pd.DataFrame({"epoch": [1], "val_loss": [0.5]}))
-        table = predictions.table(tiny, {"shown": [0]}, {"shown": np.full((1, 28), 0.25)})
-        predictions.write(run.folder / predictions.FILE, table)
-        if values.all_views:
-            predictions.write(run.folder / predictions.ONE_VIEW_FILE, table)
-        run.write_metrics({"backbone": "VGG16", "thresholds": [0.5] * 28, "never_empty": True})
-        run.finish()
-        return trained_runs.load(run.name, "3_train_vgg")
-
-    return leave
 
 
 @pytest.mark.parametrize("evaluate", ["best", "last"])
