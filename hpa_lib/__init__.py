@@ -6,7 +6,7 @@ down to facts:
 1. what a user starts: ``cli``, ``doctor``, ``execution``, ``notebook``
 2. how results look: ``reports`` and the ``report_…`` modules, ``plots``, ``plots_errors``,
    ``plots_embeddings``, ``gallery``, ``watching``
-3. what trained networks are worth: ``comparison``, ``threshold_comparison``,
+3. what trained networks are worth: ``comparison``, ``seed_spread``, ``threshold_comparison``,
    ``better_predictions``, ``source_evaluation``, ``decision_counts``, ``misleading_metric``,
    ``precision_recall``, ``co_errors``, ``confident_errors``, ``explanations``, ``embeddings``,
    ``embedding_map``, ``neighbours``, ``label_errors``, ``folder_prediction``,
@@ -20,9 +20,9 @@ down to facts:
    ``ensembles``, ``baselines``
 6. the data: ``dataset``, ``file_marks``, ``layouts``, ``label_tables``, ``image_files``,
    ``png_unpacking``, ``checks``, ``archives``, ``samples``, ``cache``, ``cache_pruning``,
-   ``class_sampling``, ``feed``, ``images``, ``resizing``, ``augment``, ``batch_memory``,
-   ``splits``, ``stratification``, ``near_duplicates``, ``fetch``, ``downloads``, ``embedded``,
-   ``synthetic`` and the ``synthetic_…`` modules
+   ``class_sampling``, ``feed``, ``images``, ``resizing``, ``augment``, ``device_augmentation``,
+   ``batch_memory``, ``splits``, ``stratification``, ``near_duplicates``, ``fetch``,
+   ``downloads``, ``embedded``, ``synthetic`` and the ``synthetic_…`` modules
 7. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``, ``errors``,
    ``backend``, ``imgaug_shim``
 """

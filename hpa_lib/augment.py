@@ -4,17 +4,21 @@
   operations and is never left as it is.
 * ``dihedral``: one of all eight combinations of flips and quarter turns, the image itself among
   them.
-* ``strong``: ``dihedral``, then what `strong_policy` does: another place, size, brightness and
-  contrast, noise, and a hidden square.
+* ``strong``: ``dihedral``, then another place, size, brightness and contrast, noise, and a hidden
+  square, within the bounds of `STRONG`. `strong_policy` does it here, on the processor;
+  `device_augmentation` does the same where the network computes.
 
 imgaug defines the operations; those that move pixels without interpolating OpenCV does alike,
 at the speed of memory.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from hpa_lib import batch_memory
 from hpa_lib.errors import HpaError
@@ -95,27 +99,119 @@ def study_policy() -> iaa.Augmenter:
     return iaa.Sequential([iaa.OneOf(list(OPERATIONS.values()))], random_order=True)
 
 
+@dataclass(frozen=True)
+class StrongBounds:
+    """What ``strong`` draws for each image, evenly between two bounds.
+
+    Attributes:
+        scale: Times the size of what is seen, about the centre.
+        shift: To the right, and drawn anew downwards, as a share of the width. What lies beyond
+            the edge is the mirror image of what lies before it.
+        brightness: Factor of the pixel values of a channel.
+        gamma: Exponent of the pixel values of a channel, as shares of 255.
+        noise: Standard deviation of normal noise in grey levels, one for an image; each pixel of
+            each channel draws its own noise.
+        noise_share: Share of the images that get noise.
+        square: Side of a black square as a share of the width; its centre lies anywhere.
+        square_share: Share of the images that get one.
+    """
+
+    scale: tuple[float, float] = (0.9, 1.1)
+    shift: tuple[float, float] = (-0.1, 0.1)
+    brightness: tuple[float, float] = (0.75, 1.33)
+    gamma: tuple[float, float] = (0.8, 1.25)
+    noise: tuple[float, float] = (0, 8)
+    noise_share: float = 0.5
+    square: float = 0.2
+    square_share: float = 0.5
+
+    def table(self) -> pd.DataFrame:
+        """One row a draw: its name and bounds, or the one value that it always has."""
+        shown = {
+            name.replace("_", " "): "{:g} to {:g}".format(*value)
+            if isinstance(value, tuple)
+            else f"{value:g}"
+            for name, value in asdict(self).items()
+        }
+        return pd.DataFrame({"bounds": shown}).rename_axis("draw")
+
+
+STRONG = StrongBounds()
+"""The bounds in use, on the processor as on the device."""
+
+
 def strong_policy() -> iaa.Augmenter:
     """What ``strong`` does after flips and turns, as an imgaug augmenter for 8-bit images.
 
-    In this order: 0.9 to 1.1 times the size and a shift by up to a tenth of the image, what lies
-    beyond the edge being its mirror image; for each channel on its own, 0.75 to 1.33 times the
-    brightness, a gamma of 0.8 to 1.25, and in half of the images noise with a deviation of up to
-    8 grey levels; in half of the images a black square of a fifth of the width.
+    In the order of `StrongBounds`. imgaug gives whole grey levels after each operation.
     """
+    noise = iaa.AdditiveGaussianNoise(scale=STRONG.noise, per_channel=True)
+    square = iaa.Cutout(size=STRONG.square, fill_mode="constant", cval=0)
     return iaa.Sequential(
         [
             iaa.Affine(
-                scale=(0.9, 1.1),
-                translate_percent={"x": (-0.1, 0.1), "y": (-0.1, 0.1)},
+                scale=STRONG.scale,
+                translate_percent={"x": STRONG.shift, "y": STRONG.shift},
                 mode="reflect",
                 backend="cv2",
             ),
-            iaa.Multiply((0.75, 1.33), per_channel=True),
-            iaa.GammaContrast((0.8, 1.25), per_channel=True),
-            iaa.Sometimes(0.5, iaa.AdditiveGaussianNoise(scale=(0, 8), per_channel=True)),
-            iaa.Sometimes(0.5, iaa.Cutout(size=0.2, fill_mode="constant", cval=0)),
+            iaa.Multiply(STRONG.brightness, per_channel=True),
+            iaa.GammaContrast(STRONG.gamma, per_channel=True),
+            iaa.Sometimes(STRONG.noise_share, noise),
+            iaa.Sometimes(STRONG.square_share, square),
         ]
+    )
+
+
+class StrongDraws(NamedTuple):
+    """What ``strong`` does to each image of a batch; see `StrongBounds`.
+
+    Attributes:
+        views: Number of the view of each image, shape (images,), dtype int32.
+        scales: Shape (images,). This and all below but the seed: dtype float32.
+        shifts: To the right and downwards, shape (images, 2).
+        brightness: Shape (images, channels).
+        gammas: Shape (images, channels).
+        noise: Deviation, 0 for none, shape (images,).
+        noise_seed: Two numbers that the noise of the whole batch follows from, dtype int32.
+        squares: Side, 0 for none, shape (images,).
+        centres: Of the squares, from the left and from the top as shares of the width, shape
+            (images, 2).
+    """
+
+    views: np.ndarray
+    scales: np.ndarray
+    shifts: np.ndarray
+    brightness: np.ndarray
+    gammas: np.ndarray
+    noise: np.ndarray
+    noise_seed: np.ndarray
+    squares: np.ndarray
+    centres: np.ndarray
+
+
+def draw_strong(count: int, channels: int, random: np.random.Generator) -> StrongDraws:
+    """What ``strong`` does to so many images with so many channels on the device.
+
+    The views are those that `augment_batch` draws from the same generator.
+    """
+
+    def draw(bounds: tuple[float, float], *shape: int) -> np.ndarray:
+        return random.uniform(*bounds, (count, *shape)).astype(np.float32)
+
+    def chosen(share: float) -> np.ndarray:
+        return random.random(count) < share
+
+    return StrongDraws(
+        views=draw_views(count, "strong", random).astype(np.int32),
+        scales=draw(STRONG.scale),
+        shifts=draw(STRONG.shift, 2),
+        brightness=draw(STRONG.brightness, channels),
+        gammas=draw(STRONG.gamma, channels),
+        noise=draw(STRONG.noise) * chosen(STRONG.noise_share),
+        noise_seed=random.integers(2**31, size=2, dtype=np.int32),
+        squares=np.float32(STRONG.square) * chosen(STRONG.square_share),
+        centres=draw((0, 1), 2),
     )
 
 
@@ -170,29 +266,38 @@ def take_views(images: Sequence[np.ndarray], numbers: Sequence[int]) -> np.ndarr
     return batch
 
 
-def mix(
-    images: np.ndarray, labels: np.ndarray, strength: float, seed: int | Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Replace each image by a mixture with another of the batch, and its labels alike.
+class Mixture(NamedTuple):
+    """How the images of a batch are mixed.
+
+    Attributes:
+        others: Position of the image that each one is mixed with, shape (images,), dtype int32.
+        shares: Share that each one keeps, shape (images,), dtype float32.
+    """
+
+    others: np.ndarray
+    shares: np.ndarray
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Mix images or labels, one in each row; same shape and dtype, whole numbers rounded."""
+        shares = self.shares.reshape(-1, *[1] * (values.ndim - 1))
+        mixed = values * shares + values[self.others] * (1 - shares)
+        if np.issubdtype(values.dtype, np.integer):
+            mixed = np.rint(mixed)
+        return mixed.astype(values.dtype)
+
+
+def draw_mixture(count: int, strength: float, seed: int | Sequence[int]) -> Mixture:
+    """Mix each image of a batch with another.
 
     Args:
-        images: Shape (images, size, size, channels), values 0–255.
-        labels: Shape (images, classes), float32.
+        count: Images in the batch.
         strength: Parameter of the Beta distribution of an image's share, above 0: small values
             leave most images nearly alone, 1 draws all shares equally often.
         seed: One number or several; the same ones give the same result.
-
-    Returns:
-        New arrays of the same shapes and dtypes.
 
     Source: Zhang, Cissé, Dauphin and Lopez-Paz, "mixup: beyond empirical risk minimization"
     (2018).
     """
     random = np.random.default_rng(seed)
-    others = random.permutation(len(images))
-    share = random.beta(strength, strength, len(images)).astype(np.float32)[:, None]
-    wide = share[:, :, None, None]
-    mixed = images * wide + images[others] * (1 - wide)
-    if np.issubdtype(images.dtype, np.integer):
-        mixed = np.rint(mixed)
-    return mixed.astype(images.dtype), labels * share + labels[others] * (1 - share)
+    others = random.permutation(count).astype(np.int32)
+    return Mixture(others, random.beta(strength, strength, count).astype(np.float32))

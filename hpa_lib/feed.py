@@ -4,6 +4,7 @@ Images come from the decoded cache (uint8) or straight from the files, as in the
 study (float32). Both hold values 0–255; the network's first layer divides by 255.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import pandas as pd
 from hpa_lib import augment, cache, class_sampling, images
 from hpa_lib.backend import tf
 from hpa_lib.dataset import Dataset
+from hpa_lib.device_augmentation import DeviceAugmenter
 from hpa_lib.errors import HpaError
 from hpa_lib.parameters import TrainParameters
 from hpa_lib.splits import Split
@@ -110,9 +112,14 @@ class TrainingFeed:
         sampling: One of `class_sampling.SAMPLINGS`. Unless it is uniform, an epoch draws each
             row as often as its weight says, up to rounding.
         policy: One of `augment.POLICIES`.
-        mixup: Strength of `augment.mix`; 0 for none.
+        augment_on: ``"host"``, or ``"device"`` to leave ``strong``, and mixing, to the device on
+            which the network computes; see `device_augmentation`.
+        mixup: Strength of `augment.draw_mixture`; 0 for none.
         seed: Each epoch has its own random numbers, derived from the seed and its number, so
             that a resumed run repeats an uninterrupted one.
+
+    Raises:
+        HpaError: If another policy than ``strong`` is to run on the device.
     """
 
     def __init__(
@@ -126,6 +133,7 @@ class TrainingFeed:
         draws: str = "epochs",
         sampling: str = "uniform",
         policy: str = "none",
+        augment_on: str = "host",
         mixup: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -138,6 +146,14 @@ class TrainingFeed:
         self._uniform = sampling == "uniform"
         self._weights = class_sampling.row_weights(multi_hot[self.rows], sampling)
         self._policy = policy
+        self._device: DeviceAugmenter | None = None
+        if augment_on == "device":
+            if policy != "strong":
+                raise HpaError(
+                    f"Augmentation {policy!r} is to run on the device.",
+                    "Only 'strong' does: set augment_on to 'host', or augmentation to 'strong'.",
+                )
+            self._device = DeviceAugmenter()
         self._mixup = mixup
         self._seed = seed
 
@@ -157,12 +173,41 @@ class TrainingFeed:
 
     def batch(self, epoch: int, step: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Augmented images and labels (float32) of the given rows at one step of one epoch."""
-        pictures = [self.source[row] for row in rows]
-        seed = self._step_seed(epoch, step)
-        batch, truth = augment.augment_batch(pictures, self._policy, seed), self._labels[rows]
-        if self._mixup:
-            return augment.mix(batch, truth, self._mixup, (*seed, 1))
-        return batch, truth
+        pictures, truth = self._host_batch(epoch, step, rows)
+        if self._device:
+            return self._augmented(pictures, epoch, step).numpy(), truth
+        return pictures, truth
+
+    def batches(self, first_epoch: int = 0) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """All batches from `first_epoch` on, endlessly, in their order: what `batch` gives."""
+        ready = iter(self.dataset(first_epoch))
+        if self._device is None:
+            yield from ready
+        for epoch in itertools.count(first_epoch):
+            for step in range(self.steps_per_epoch):
+                pictures, truth = next(ready)
+                yield self._augmented(pictures, epoch, step), truth
+
+    def _host_batch(self, epoch: int, step: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the host makes of the images, and all that is done to the labels."""
+        pictures, truth = [self.source[row] for row in rows], self._labels[rows]
+        policy = "none" if self._device else self._policy
+        batch = augment.augment_batch(pictures, policy, self._step_seed(epoch, step))
+        mixture = self._mixture(len(rows), epoch, step)
+        if mixture is None:
+            return batch, truth
+        return batch if self._device else mixture.apply(batch), mixture.apply(truth)
+
+    def _augmented(self, pictures: np.ndarray | tf.Tensor, epoch: int, step: int) -> tf.Tensor:
+        """What the device makes of the host's images."""
+        mixture = self._mixture(len(pictures), epoch, step)
+        return self._device(pictures, self._step_seed(epoch, step), mixture)
+
+    def _mixture(self, count: int, epoch: int, step: int) -> augment.Mixture | None:
+        if not self._mixup:
+            return None
+        seed = (*self._step_seed(epoch, step), 1)
+        return augment.draw_mixture(count, self._mixup, seed)
 
     def views(self, epoch: int, step: int) -> np.ndarray:
         """Number of the view of each image that `batch` gives; see `augment.take_views`.
@@ -202,7 +247,7 @@ class TrainingFeed:
         return [images.input_to_display(image) for image in np.concatenate(batches)[:count]]
 
     def dataset(self, first_epoch: int = 0) -> tf.data.Dataset:
-        """All batches from `first_epoch` on, endlessly, in their order and prefetched."""
+        """All batches from `first_epoch` on, endlessly, as the host makes them; see `batches`."""
         steps, batch_size = self.steps_per_epoch, self.batch_size
 
         def plan(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -215,7 +260,7 @@ class TrainingFeed:
             kinds = (self.source.dtype, tf.float32)
             # Stateless functions may run side by side where operations must be deterministic.
             pictures, truth = tf.numpy_function(
-                self.batch, [epoch, step, rows], kinds, stateful=False
+                self._host_batch, [epoch, step, rows], kinds, stateful=False
             )
             return (
                 tf.ensure_shape(pictures, (batch_size, *self.source.shape)),
@@ -223,7 +268,7 @@ class TrainingFeed:
             )
 
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-        at_once = _batches_at_once(self._policy)
+        at_once = _batches_at_once("none" if self._device else self._policy)
         batches = epochs.flat_map(plan).map(read, num_parallel_calls=at_once)
         options = tf.data.Options()  # own threads: a deterministic network leaves it only one
         options.threading.private_threadpool_size = at_once
@@ -243,6 +288,7 @@ def training_feed(
         draws=values.draws,
         sampling=values.sampling,
         policy=values.augmentation,
+        augment_on=values.augment_on,
         mixup=values.mixup,
         seed=values.seed,
     )

@@ -142,6 +142,9 @@ class TrainParameters(DataParameters):
     augmentation: Literal["study", "dihedral", "strong", "none"] = Field(
         "study", description="changes to training images; see hpa_lib.augment"
     )
+    augment_on: Literal["host", "device"] = Field(
+        "host", description="strong on the host by imgaug, or as Keras layers on the device"
+    )
     mixup: float = Field(
         0.0, ge=0, le=10, description="strength of mixing training images; 0: none"
     )
@@ -229,7 +232,7 @@ class CompareParameters(Parameters):
     )
     data: str = Field("", description="data folder of the runs; empty: where the first found it")
     allow_differences: bool = Field(
-        False, description="compare runs that saw other numbers of samples, sizes or thresholds"
+        False, description="compare runs that saw other samples, sizes or thresholds"
     )
     replicates: int = Field(
         2000, ge=100, le=1_000_000, description="bootstrap replicates behind each interval"
@@ -338,6 +341,12 @@ def _refuse_conflicts(values: TrainParameters) -> None:
         raise HpaError(
             "Parameter augmentation is 'strong' while image_source is 'decode'.",
             "It takes images of 8 bits: set image_source to 'cache'.",
+        )
+    if values.augment_on == "device" and values.augmentation != "strong":
+        raise HpaError(
+            f"Parameter augment_on is 'device' while augmentation is {values.augmentation!r}.",
+            "Flips and turns cost next to nothing on the host: set augment_on to 'host', or "
+            "augmentation to 'strong'.",
         )
     if values.label_smoothing and values.loss not in ("binary_crossentropy", "focal"):
         raise HpaError(

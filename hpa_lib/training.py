@@ -378,7 +378,7 @@ class Trainer:
             before, total = self._count_steps()
             for step, rate in enumerate(rates[epoch], 1):
                 model.optimizer.learning_rate = rate
-                averages = self._step(next(batches))
+                averages = self._step(batches)
                 if self._average:
                     self._average.update()
                 self._tell_steps(before + step, total)
@@ -393,20 +393,20 @@ class Trainer:
     def _batches(self, first_epoch: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """What the network is trained on, from an epoch on, endlessly."""
         if self._features is None:
-            yield from self._feed.dataset(first_epoch)
+            yield from self._feed.batches(first_epoch)
         else:
             for epoch in itertools.count(first_epoch):
                 for features, truth in self._features.batches(epoch):
                     yield tf.constant(features), tf.constant(truth)
 
-    def _step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Train on one batch; the epoch's averages so far."""
+    def _step(self, batches: Iterator[tuple[tf.Tensor, tf.Tensor]]) -> dict[str, tf.Tensor]:
+        """Train on the next batch; the epoch's averages so far."""
         try:
-            return self._trained.train_function(iter([devices.share(batch)]))
+            return self._trained.train_function(iter([devices.share(next(batches))]))
         except tf.errors.ResourceExhaustedError as error:
             raise HpaError(
-                f"The memory of the device is used up by batches of {len(batch[0])} images of "
-                f"{self._feed.source.shape[0]} pixels a side.",
+                f"The memory of the device is used up by batches of {self._feed.batch_size} images "
+                f"of {self._feed.source.shape[0]} pixels a side.",
                 "Lower batch_size, and raise gradient_accumulation as much; lower image_size; or "
                 "set precision to 'auto'.",
             ) from error

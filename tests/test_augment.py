@@ -173,17 +173,23 @@ def test_mixed_images_and_labels_have_the_same_shares(dtype):
     values = np.arange(0, 160, 10)
     batch = np.broadcast_to(values[:, None, None, None], (16, 2, 2, 3)).astype(dtype)
     labels = np.eye(16, 28, dtype=np.float32)
-    images, mixed = augment.mix(batch, labels, 1.0, seed=(0, 1))
+    mixture = augment.draw_mixture(16, 1.0, seed=(0, 1))
+    images, mixed = mixture.apply(batch), mixture.apply(labels)
     assert (images.dtype, mixed.dtype) == (dtype, np.float32)
     np.testing.assert_allclose(mixed.sum(axis=1), 1, rtol=1e-6)
     expected = mixed[:, :16] @ values
     np.testing.assert_allclose(images[:, 0, 0, 0], expected, atol=0.51)
     assert ((mixed > 0).sum(axis=1) == 2).sum() > 10
-    again, _ = augment.mix(batch, labels, 1.0, seed=(0, 1))
-    np.testing.assert_array_equal(images, again)
+    again = augment.draw_mixture(16, 1.0, seed=(0, 1))
+    np.testing.assert_array_equal(images, again.apply(batch))
 
 
 def test_little_mixing_leaves_most_images_nearly_alone():
-    labels = np.eye(28, dtype=np.float32)
-    _, mixed = augment.mix(np.zeros((28, 1, 1, 1), np.uint8), labels, 0.05, seed=0)
+    mixed = augment.draw_mixture(28, 0.05, seed=0).apply(np.eye(28, dtype=np.float32))
     assert (mixed.max(axis=1) > 0.95).mean() > 0.7
+
+
+def test_the_bounds_of_strong_are_shown_as_a_table():
+    table = augment.STRONG.table()
+    assert table.loc["scale", "bounds"] == "0.9 to 1.1"
+    assert table.loc["square share", "bounds"] == "0.5"

@@ -114,7 +114,8 @@ backbones.BACKBONES["Toy"] = backbones.Backbone(backbone, "symmetric")
 truth = (np.random.default_rng(6).random((20, 28)) < 0.2).astype(np.uint8)
 scaling = options.pop("input_scaling", "study")
 model = models.build("Toy", 12, dropout=0.0, input_scaling=scaling)
-batches = feed.TrainingFeed(Images(), truth, np.arange(14), batch_size=4, policy="study")
+changes = options.pop("feed", {"policy": "study"})
+batches = feed.TrainingFeed(Images(), truth, np.arange(14), batch_size=4, **changes)
 validation = training.Validation(Images(), truth[14:], np.arange(14, 20), 4)
 folder = Path(sys.argv[3])
 settings = training.Options(**options)
@@ -142,6 +143,7 @@ np.savez(folder / "weights.npz", *model.get_weights())
         },
         {"input_scaling": "backbone"},
         {"policy": "mixed_float16"},
+        {"feed": {"policy": "strong", "augment_on": "device", "mixup": 0.5}},
     ],
     ids=str,
 )

@@ -206,6 +206,14 @@ def test_preset_with_an_unknown_parameter(tmp_path):
         parameters.read_preset(path)
 
 
+@pytest.mark.parametrize("policy", ["none", "study", "dihedral"])
+def test_only_strong_augmentation_runs_on_the_device(policy):
+    error = refusal({"augmentation": policy, "augment_on": "device"})
+    assert f"augment_on is 'device' while augmentation is '{policy}'" in error.problem
+    values = {"augmentation": "strong", "augment_on": "device"}
+    assert parameters.validate("2_train_resnet", values).augment_on == "device"
+
+
 @given(
     st.builds(
         dict,

@@ -49,10 +49,12 @@ backbones.BACKBONES["Toy"] = backbones.Backbone(backbone, "symmetric")
 devices.prepare(TrainParameters(cpu_threads=0))
 truth = (np.random.default_rng(6).random((20, 28)) < 0.2).astype(np.uint8)
 model = models.build("Toy", 12)
-batches = feed.TrainingFeed(Images(), truth, np.arange(14), batch_size=4, policy="study")
+options = json.loads(sys.argv[3])
+changes = options.pop("feed", {"policy": "study"})
+batches = feed.TrainingFeed(Images(), truth, np.arange(14), batch_size=4, **changes)
 validation = training.Validation(Images(), truth[14:], np.arange(14, 20), 4)
-options = training.Options(**json.loads(sys.argv[3]))
-trainer = SlowTrainer(model, batches, validation, inference.Predictor(model), folder, options)
+settings = training.Options(**options)
+trainer = SlowTrainer(model, batches, validation, inference.Predictor(model), folder, settings)
 trainer.run(training.Stage("all", EPOCHS, 1e-2, 1.0, "cosine", 0.5))
 trainer.restore("last")
 trainer.history.to_csv(folder / "history.csv")
@@ -71,8 +73,12 @@ def start(folder, pause, options):
     [
         {"reestimation_batches": 2},
         {"weight_averaging": 0.9, "gradient_accumulation": 2, "gradient_clip": 0.1},
+        {
+            "feed": {"policy": "strong", "augment_on": "device", "mixup": 0.5},
+            "reestimation_batches": 2,
+        },
     ],
-    ids=["statistics", "averages"],
+    ids=["statistics", "averages", "augmentation on the device"],
 )
 def test_killed_training_ends_with_the_bits_of_one_that_was_not(tmp_path, options):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
