@@ -1,6 +1,6 @@
 """Put finished training runs side by side, and refuse those that can't be compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -181,9 +181,9 @@ def trivial_name(name: str) -> str:
     return f"{_TRIVIAL}“{name}”"
 
 
-def names(trained: list[TrainedRun]) -> tuple[str, ...]:
-    """Names of the run folders."""
-    return tuple(run.folder.name for run in trained)
+def names(*groups: Sequence[TrainedRun]) -> tuple[str, ...]:
+    """Names of the run folders, each once, in their order."""
+    return tuple(dict.fromkeys(run.folder.name for group in groups for run in group))
 
 
 def metric_intervals(bootstrap: BootstrapResult) -> pd.DataFrame:

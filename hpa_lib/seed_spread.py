@@ -142,11 +142,6 @@ def sentences(result: SeedSpread) -> list[str]:
     return said
 
 
-def names(trained: Mapping[str, Sequence[TrainedRun]]) -> tuple[str, ...]:
-    """Names of the run folders."""
-    return tuple(run.folder.name for group in trained.values() for run in group)
-
-
 def _identity(manifest: dict[str, Any]) -> tuple[Any, ...]:
     """What runs of several seeds share."""
     free = {"seed", *runs.PARAMETERS_WITHOUT_INFLUENCE}

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from hpa_lib import (
+    comparison,
     labels,
     metrics,
     seed_spread,
@@ -116,4 +117,4 @@ def test_runs_of_other_seeds_are_found(leave_run):
     assert again.folder != run.folder
     found = seed_spread.find(run)
     assert [one.folder for one in found] == [first.folder, run.folder]
-    assert seed_spread.names({"VGG16": found}) == (first.folder.name, run.folder.name)
+    assert comparison.names([run], found) == (run.folder.name, first.folder.name)
