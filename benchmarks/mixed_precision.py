@@ -10,6 +10,7 @@ machine.
 
 import argparse
 import multiprocessing
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from time import perf_counter
 
@@ -40,32 +41,50 @@ def work(pipe: Connection, backbone: str, precision: str, size: int, batch: int)
         pipe.send((perf_counter() - started) / STEPS)
 
 
-def measure(backbone: str, size: int, batch: int, rounds: int) -> dict[str, object]:
-    """Median seconds of a step in both precisions, and their ratio."""
+def taking_turns(
+    work: Callable[..., None], arguments: Mapping[str, tuple], rounds: int
+) -> tuple[dict[str, object], dict[str, float]]:
+    """Let several sides work, each in a process of its own and one at a time.
+
+    Args:
+        work: Called with a pipe and a side's arguments. It sends something when it is ready, and
+            the seconds of a step for each true value that it receives.
+        arguments: By name of the side.
+        rounds: How often each side has its turn.
+
+    Returns:
+        What each side has sent first, and its median seconds.
+    """
     context = multiprocessing.get_context("spawn")
-    pipes, devices = {}, {}
-    for precision in ("float32", "mixed"):
-        pipes[precision], other = context.Pipe()
-        arguments = (other, backbone, precision, size, batch)
-        context.Process(target=work, args=arguments, daemon=True).start()
+    pipes, ready = {}, {}
+    for side, given in arguments.items():
+        pipes[side], other = context.Pipe()
+        context.Process(target=work, args=(other, *given), daemon=True).start()
         other.close()  # so that a process that fails ends the wait
-        devices[precision] = pipes[precision].recv()
-    times: dict[str, list[float]] = {precision: [] for precision in pipes}
+        ready[side] = pipes[side].recv()
+    times: dict[str, list[float]] = {side: [] for side in pipes}
     for _ in range(rounds):
-        for precision, pipe in pipes.items():
+        for side, pipe in pipes.items():
             pipe.send(True)
-            times[precision].append(pipe.recv())
+            times[side].append(pipe.recv())
     for pipe in pipes.values():
         pipe.send(False)
-    single, half = (float(np.median(times[precision])) for precision in ("float32", "mixed"))
+    return ready, {side: float(np.median(taken)) for side, taken in times.items()}
+
+
+def measure(backbone: str, size: int, batch: int, rounds: int) -> dict[str, object]:
+    """Median seconds of a step in both precisions, and their ratio."""
+    sides = {name: (backbone, name, size, batch) for name in ("float32", "mixed")}
+    devices, seconds = taking_turns(work, sides, rounds)
+    ratio = seconds["float32"] / seconds["mixed"]
     return {
         "network": backbone,
         "device": devices["mixed"],
-        "float32, s": single,
-        "mixed, s": half,
-        "times as fast": single / half,
+        "float32, s": seconds["float32"],
+        "mixed, s": seconds["mixed"],
+        "times as fast": ratio,
         "at least": LEAST[backbone],
-        "holds": single / half >= LEAST[backbone],
+        "holds": ratio >= LEAST[backbone],
     }
 
 

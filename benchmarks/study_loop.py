@@ -11,7 +11,6 @@ take turns. Samples are those of HPA_REAL_IMAGES, or else synthetic ones.
 """
 
 import argparse
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 from feed_speed import study_batch
+from mixed_precision import taking_turns
 
 LEAST = {"InceptionResNetV2": 1.7, "VGG16": 2.1}
 BATCH, STEPS = 10, 4
@@ -92,27 +92,12 @@ def work(pipe: Connection, side: str, backbone: str, size: int, folder: str) -> 
 
 def measure(backbone: str, size: int, rounds: int, folder: str) -> dict[str, object]:
     """Median seconds of a step of both sides, and their ratio."""
-    context = multiprocessing.get_context("spawn")
-    pipes = {}
-    for side in SIDES:
-        pipes[side], other = context.Pipe()
-        arguments = (other, side, backbone, size, folder)
-        context.Process(target=work, args=arguments, daemon=True).start()
-        other.close()  # so that a process that fails ends the wait
-        pipes[side].recv()
-    times: dict[str, list[float]] = {side: [] for side in SIDES}
-    for _ in range(rounds):
-        for side, pipe in pipes.items():
-            pipe.send(True)
-            times[side].append(pipe.recv())
-    for pipe in pipes.values():
-        pipe.send(False)
-    study, ours = (float(np.median(times[side])) for side in SIDES)
+    sides = {side: (side, backbone, size, folder) for side in SIDES}
+    _, seconds = taking_turns(work, sides, rounds)
+    study, ours = (seconds[side] for side in SIDES)
     return {
         "network": backbone,
-        **{
-            f"{side}, s a step": seconds for side, seconds in zip(SIDES, (study, ours), strict=True)
-        },
+        **{f"{side}, s a step": taken for side, taken in seconds.items()},
         "times as fast": study / ours,
         "at least": LEAST[backbone],
         "holds": study / ours >= LEAST[backbone],

@@ -192,7 +192,7 @@ def _predict(options: argparse.Namespace) -> int:
         trained_runs,
     )
 
-    run = trained_runs.load(options.run, paths.NOTEBOOK_NAMES[1])
+    run = trained_runs.load(options.run, "2_train_resnet")
     images = dataset.load_images(options.images, label_tables.parse_leave_out(options.leave_out))
     if options.submission:
         sample = options.sample_submission or submissions.find_sample(options.images)

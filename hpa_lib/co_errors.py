@@ -56,9 +56,7 @@ class CoErrors:
         """The frequent pairs as a reader sees them, with the interval in brackets."""
         rows = self.pairs.reset_index()
         difference = [
-            "too few misses"
-            if np.isnan(values).any()
-            else "{} ({} to {})".format(*wording.numbers(*values))
+            "too few misses" if np.isnan(values).any() else wording.bracketed(*values)
             for values in rows[["estimate", "low", "high"]].to_numpy()
         ]
         return pd.DataFrame(

@@ -315,7 +315,7 @@ def beside_study(trained: list[TrainedRun]) -> pd.DataFrame:
 def _interval_text(row: pd.Series) -> str:
     if pd.isna(row["estimate"]):
         return "undefined"
-    return "{} ({} to {})".format(*wording.numbers(row["estimate"], row["low"], row["high"]))
+    return wording.bracketed(row["estimate"], row["low"], row["high"])
 
 
 def _network_decisions(trained: list[TrainedRun], part: str) -> dict[str, np.ndarray]:

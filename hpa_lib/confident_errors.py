@@ -72,7 +72,7 @@ def find(
     Raises:
         HpaError: If it is another dataset, or an image can't be read.
     """
-    rows = rows_of_part(trained[0], dataset, part)
+    rows = trained[0].rows(dataset, part)
     names = tuple(run.label for run in trained)
     truth, _ = trained[0].arrays(part)
     given = np.stack([run.decisions(part) for run in trained])
@@ -125,17 +125,6 @@ def sentences(result: ConfidentErrors) -> list[str]:
             "label: they find these samples hard in the same way, or the label is wrong."
         )
     return said
-
-
-def rows_of_part(run: TrainedRun, dataset: Dataset, part: str) -> np.ndarray:
-    """Row numbers in a dataset of the samples of one part, in the order of the predictions.
-
-    Raises:
-        HpaError: If the run was trained on another dataset.
-    """
-    run.require_dataset(dataset)
-    ids = run.predictions.loc[run.predictions["part"] == part, "Id"]
-    return pd.Index(dataset.ids).get_indexer(ids)
 
 
 def _choose(confident: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:

@@ -68,10 +68,9 @@ def of_run(run: TrainedRun, dataset: Dataset, part: str) -> EmbeddedPart:
     Raises:
         HpaError: If it is another dataset, or the weights can't be read.
     """
-    run.require_dataset(dataset)
-    chosen = run.predictions.loc[run.predictions["part"] == part, "Id"]
-    row_of = {sample_id: row for row, sample_id in enumerate(dataset.ids)}
-    rows = np.array([row_of[sample_id] for sample_id in chosen], dtype=np.int64)
+    rows = run.rows(dataset, part)
     source = run.open_source(dataset)
     features = compute(run.network(source.shape[-1]), source, rows)
-    return EmbeddedPart(features, run.arrays(part)[0], tuple(chosen), rows, source)
+    return EmbeddedPart(
+        features, run.arrays(part)[0], tuple(dataset.ids[row] for row in rows), rows, source
+    )

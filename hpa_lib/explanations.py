@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 
 from hpa_lib import attribution, images, labels, wording
 from hpa_lib.attribution import Attribution
-from hpa_lib.confident_errors import log_odds_distance, rows_of_part
+from hpa_lib.confident_errors import log_odds_distance
 from hpa_lib.dataset import Dataset
 from hpa_lib.labels import CLASS_NAMES
 from hpa_lib.trained_runs import TrainedRun
@@ -109,7 +109,7 @@ def explain(
     Raises:
         HpaError: If it is another dataset, or images or weights can't be read.
     """
-    rows = rows_of_part(trained[0], dataset, part)
+    rows = trained[0].rows(dataset, part)
     truth, _ = trained[0].arrays(part)
     distances = [log_odds_distance(run.arrays(part)[1], run.thresholds()) for run in trained]
     chosen, classes = choose(truth, np.mean(distances, axis=0), count)

@@ -106,9 +106,7 @@ def compare(
 def table(result: SeedSpread) -> pd.DataFrame:
     """One row a network and seed: its run, and each metric with its interval, as text."""
     rows = result.figures
-    text = rows[["estimate", "low", "high"]].apply(
-        lambda row: "{} ({} to {})".format(*wording.numbers(*row)), axis=1
-    )
+    text = rows[["estimate", "low", "high"]].apply(lambda row: wording.bracketed(*row), axis=1)
     shown = text.unstack("metric", sort=False)[list(METRICS)].rename(columns=metrics.READABLE_NAMES)
     shown.insert(0, "run", rows["run"].xs(METRICS[0], level="metric"))
     return shown.rename_axis(columns=None)

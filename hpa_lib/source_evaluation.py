@@ -139,9 +139,7 @@ def table(result: SourceResult) -> pd.DataFrame | None:
         for owner, rows in figures:
             heading = f"{name}, {owner}" if len(models) > 1 else name
             texts = {
-                source: "{} ({} to {})".format(
-                    *wording.numbers(row["estimate"], row["low"], row["high"])
-                )
+                source: wording.bracketed(row["estimate"], row["low"], row["high"])
                 for source, row in rows.xs(metric, level="metric").iterrows()
             }
             column = f"{heading} ({wording.percent(result.level)} interval)"

@@ -126,8 +126,7 @@ def table(result: ThresholdComparison) -> pd.DataFrame:
     shown["samples without a label"] = scores["empty_share"].map(_percent)
     gains = result.gains.xs("macro_f1", level="metric")
     shown[f"gain in macro F1 over {BASELINE} ({wording.percent(result.level)} interval)"] = [
-        "{} ({} to {})".format(*wording.numbers(*gains.loc[key])) if key in gains.index else "–"
-        for key in shown.index
+        wording.bracketed(*gains.loc[key]) if key in gains.index else "–" for key in shown.index
     ]
     return shown.rename_axis(index=["network", "threshold rule"])
 

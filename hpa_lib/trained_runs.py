@@ -50,6 +50,16 @@ class TrainedRun:
         """Truth and probabilities of one part; see `predictions.arrays`."""
         return predictions.arrays(self.predictions, part)
 
+    def rows(self, dataset: Dataset, part: str) -> np.ndarray:
+        """Row numbers of one part's samples in the dataset of the training, as `arrays` has them.
+
+        Raises:
+            HpaError: If it is another dataset.
+        """
+        self.require_dataset(dataset)
+        ids = self.predictions.loc[self.predictions["part"] == part, "Id"]
+        return pd.Index(dataset.ids).get_indexer(ids)
+
     def decisions(self, part: str) -> np.ndarray:
         """Labels of one part by the run's thresholds, shape (rows, 28), values 0 and 1."""
         never_empty = self.metrics["never_empty"]

@@ -64,8 +64,14 @@ def numbers(*values: float) -> list[str]:
     return [number(value, digits) for value in values]
 
 
+def bracketed(estimate: float, low: float, high: float) -> str:
+    """An estimate with its interval in brackets, where a heading says the level."""
+    estimate, low, high = numbers(estimate, low, high)
+    return f"{estimate} ({low} to {high})"
+
+
 def with_interval(estimate: float, low: float, high: float, level: float) -> str:
-    """An estimate with its interval in brackets."""
+    """An estimate with its interval and the level in brackets."""
     estimate, low, high = numbers(estimate, low, high)
     return f"{estimate} ({percent(level)} interval {low} to {high})"
 

@@ -1,13 +1,10 @@
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
+from simulated_runs import simulated_run
 from sklearn.metrics import confusion_matrix
 
 from hpa_lib import co_errors, labels, predictions
 from hpa_lib.co_errors import NOTHING
-from hpa_lib.trained_runs import TrainedRun
 
 
 def cells(truth, given):
@@ -73,8 +70,7 @@ def run_of(labelled, truth, given, label="network"):
     table = predictions.table(
         labelled(truth), {"report": range(len(truth))}, {"report": probability}
     )
-    values = {"thresholds": [0.5] * 28, "never_empty": False}
-    return TrainedRun(Path(), {}, values, pd.DataFrame(), table, None, label)
+    return simulated_run(table, label)
 
 
 @pytest.fixture

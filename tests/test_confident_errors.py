@@ -1,13 +1,10 @@
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
+from simulated_runs import simulated_run
 
 from hpa_lib import confident_errors, labels, predictions
 from hpa_lib.confident_errors import GIVEN, MISSED
 from hpa_lib.errors import HpaError
-from hpa_lib.trained_runs import TrainedRun
 
 THRESHOLDS = np.full(28, 0.5)
 THRESHOLDS[7] = 0.1
@@ -18,9 +15,8 @@ THRESHOLDS[11] = 0.0
 def run_of(dataset, probability, label, rows=None):
     rows = np.arange(len(dataset)) if rows is None else rows
     table = predictions.table(dataset, {"report": rows}, {"report": np.float32(probability)})
-    values = {"thresholds": THRESHOLDS.tolist(), "never_empty": False}
     manifest = {"dataset": {"fingerprint": dataset.fingerprint}}
-    return TrainedRun(Path("run"), manifest, values, pd.DataFrame(), table, None, label)
+    return simulated_run(table, label, manifest=manifest, thresholds=THRESHOLDS.tolist())
 
 
 def right(dataset, rows):

@@ -1,11 +1,9 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
+from simulated_runs import predictions_of, simulated_run
 
 from hpa_lib import decision_counts, labels
-from hpa_lib.trained_runs import TrainedRun
 
 TRUTH = [(0,), (0, 25)]
 FIRST = [{0: 0.3, 25: 0.6}, {0: 0.9, 25: 0.3}]
@@ -14,30 +12,13 @@ SECOND = [{0: 0.1}, {0: 0.2, 7: 0.2, 25: 0.9}]
 
 def run_of(label, parts, **values):
     """A run with label sets, and by sample the probabilities that aren't 0, by part."""
-    tables = [
-        pd.DataFrame(
-            {
-                "Id": [f"{part}-{row}" for row in range(len(truth))],
-                "part": part,
-                "Target": [labels.format_target(one) for one in truth],
-                **{
-                    name: [one.get(index, 0.0) for one in probability]
-                    for index, name in enumerate(labels.CLASS_NAMES)
-                },
-            }
-        )
-        for part, (truth, probability) in parts.items()
-    ]
-    found = {"thresholds": [0.5] * 28, "never_empty": False} | values
-    return TrainedRun(
-        folder=Path(label),
-        manifest={},
-        metrics=found,
-        history=pd.DataFrame(),
-        predictions=pd.concat(tables),
-        one_view=None,
-        label=label,
-    )
+    arrays = {}
+    for part, (truth, probability) in parts.items():
+        given = np.zeros((len(truth), 28))
+        for row, of_classes in zip(given, probability, strict=True):
+            row[list(of_classes)] = list(of_classes.values())
+        arrays[part] = labels.to_multi_hot(truth), given
+    return simulated_run(predictions_of(arrays), label, **values)
 
 
 @pytest.fixture

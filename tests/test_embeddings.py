@@ -1,12 +1,13 @@
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
+from simulated_runs import simulated_run
 
-from hpa_lib import embeddings, labels
+from hpa_lib import embeddings, labels, predictions
 from hpa_lib.inference import Predictor
+from hpa_lib.trained_runs import TrainedRun
 
 
 def network(policy="float32"):
@@ -45,22 +46,31 @@ def test_lower_precision_gives_float32_too(source):
     np.testing.assert_allclose(found, wanted, rtol=0.05, atol=0.02)
 
 
+@dataclass(frozen=True)
+class SmallRun(TrainedRun):
+    """A run whose network is small, with random weights, and whose images are an array."""
+
+    source: object = None
+
+    def open_source(self, dataset):
+        return self.source
+
+    def network(self, channels):
+        return {3: network()}[channels]
+
+
 def test_the_order_is_that_of_the_predictions(source, labelled):
     sets = [(row,) for row in range(11)]
     dataset = labelled(sets)
     order = [7, 2, 10]
-    run = SimpleNamespace(
-        require_dataset=lambda given: None,
-        predictions=pd.DataFrame(
-            {
-                "Id": ["sample-0", *(f"sample-{row}" for row in order), "sample-1"],
-                "part": ["threshold", *["report"] * 3, "shown"],
-            }
-        ),
-        arrays=lambda part: (labels.to_multi_hot([sets[row] for row in order]), None),
-        open_source=lambda given: source,
-        network=lambda channels: {3: network()}[channels],
+    truth = labels.to_multi_hot([sets[row] for row in order])
+    table = predictions.table(
+        dataset,
+        {"threshold": [0], "report": order, "shown": [1]},
+        {"threshold": truth[:1], "report": truth, "shown": truth[:1]},
     )
+    manifest = {"dataset": {"fingerprint": dataset.fingerprint}}
+    run = replace(simulated_run(table, manifest=manifest, kind=SmallRun), source=source)
     part = embeddings.of_run(run, dataset, "report")
     assert part.ids == ("sample-7", "sample-2", "sample-10")
     assert part.rows.tolist() == order

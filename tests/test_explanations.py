@@ -1,10 +1,10 @@
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from simulated_runs import simulated_run
 
 from hpa_lib import explanations, images, labels, predictions
 from hpa_lib.attribution import Attribution
@@ -39,9 +39,8 @@ def run(tiny):
     rows = np.arange(4, 24)
     probability = np.random.default_rng(0).random((20, 28)).astype(np.float32)
     table = predictions.table(tiny, {"report": rows}, {"report": probability})
-    values = {"thresholds": [0.5] * 28, "never_empty": False}
     manifest = {"dataset": {"fingerprint": tiny.fingerprint}}
-    return SmallRun(Path("run"), manifest, values, pd.DataFrame(), table, None, "a")
+    return simulated_run(table, "a", manifest=manifest, kind=SmallRun)
 
 
 def test_the_label_that_all_networks_are_surest_of_is_explained(tiny, run):

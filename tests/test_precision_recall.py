@@ -1,14 +1,11 @@
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated_runs import simulated_run
 from sklearn.metrics import average_precision_score
 
 from hpa_lib import labels, precision_recall, predictions
-from hpa_lib.trained_runs import TrainedRun
 
 
 def area(curve):
@@ -40,8 +37,7 @@ def test_classes_with_a_positive_are_compared_between_networks(labelled):
         probability = np.full((4, labels.CLASS_COUNT), 0.5, np.float32)
         probability[:, 7] = of_golgi
         table = predictions.table(dataset, {"report": range(4)}, {"report": probability})
-        values = {"thresholds": [0.5] * 28}
-        runs.append(TrainedRun(Path(), {}, values, pd.DataFrame(), table, None, label))
+        runs.append(simulated_run(table, label))
     result = precision_recall.compare(runs)
     assert result.table.index.tolist() == ["Nucleoplasm", "Golgi apparatus"]
     golgi = result.table.loc["Golgi apparatus"]

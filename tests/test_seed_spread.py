@@ -2,17 +2,15 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
+from simulated_runs import predictions_of, simulated_run
 
 from hpa_lib import (
     comparison,
-    labels,
     metrics,
     seed_spread,
 )
-from hpa_lib.trained_runs import TrainedRun
 
 
 def run_of(seed, noise):
@@ -20,22 +18,8 @@ def run_of(seed, noise):
     random = np.random.default_rng(seed)
     truth = (random.random((80, 28)) < 0.3).astype(int)
     probability = np.clip(0.5 + 0.3 * (truth - 0.5) + random.normal(0, noise, truth.shape), 0, 1)
-    table = pd.DataFrame(
-        {
-            "Id": [str(row) for row in range(80)],
-            "part": "report",
-            "Target": [labels.format_target(row) for row in labels.from_multi_hot(truth)],
-        }
-    ).join(pd.DataFrame(probability, columns=list(labels.CLASS_NAMES)))
-    return TrainedRun(
-        folder=Path(f"seed-{seed}-{noise}"),
-        manifest={"seed": seed},
-        metrics={"thresholds": [0.5] * 28, "never_empty": False},
-        history=pd.DataFrame(),
-        predictions=table,
-        one_view=None,
-        label="network",
-    )
+    table = predictions_of({"report": (truth, probability)})
+    return simulated_run(table, folder=Path(f"seed-{seed}-{noise}"), manifest={"seed": seed})
 
 
 def macro_f1(run):

@@ -1,42 +1,22 @@
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from simulated_runs import predictions_of, simulated_run
 from sklearn.metrics import accuracy_score, f1_score
 
-from hpa_lib import labels, metrics, plots, threshold_comparison, thresholds, wording
-from hpa_lib.trained_runs import TrainedRun
+from hpa_lib import metrics, plots, threshold_comparison, thresholds, wording
 
 EVERY_WAY = [name for rule in thresholds.RULES for name in (rule, f"{rule}, never empty")]
 
 
 def run_of(label, parts, rule, frequency=None, **values):
     """A run with truth and probabilities by part."""
-    tables = [
-        pd.DataFrame(
-            {
-                "Id": [f"{part}-{row}" for row in range(len(truth))],
-                "part": part,
-                "Target": [labels.format_target(one) for one in labels.from_multi_hot(truth)],
-            }
-        ).join(pd.DataFrame(probability, columns=list(labels.CLASS_NAMES)))
-        for part, (truth, probability) in parts.items()
-    ]
     frequency = parts["report"][0].mean(axis=0) if frequency is None else frequency
-    found = {"threshold_rule": rule, "never_empty": False} | values
-    found["training_frequency"] = frequency.tolist()
-    return TrainedRun(
-        folder=Path(label),
-        manifest={},
-        metrics=found,
-        history=pd.DataFrame(),
-        predictions=pd.concat(tables),
-        one_view=None,
-        label=label,
-    )
+    found = {"threshold_rule": rule, "training_frequency": frequency.tolist()} | values
+    return simulated_run(predictions_of(parts), label, **found)
 
 
 def part_of(samples, seed, scale=1.0):
