@@ -5,9 +5,11 @@ their names only when they are whole, and a file that is there already with the 
 left alone, so that an interrupted unpacking goes on where it stopped.
 """
 
+import lzma
 import re
 import shutil
 import stat
+import struct
 import unicodedata
 import zipfile
 import zlib
@@ -17,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from hpa_lib import files, paths
 from hpa_lib.errors import HpaError
 from hpa_lib.image_files import FORMATS
 
@@ -29,6 +32,18 @@ LARGEST_RATIO = 200
 SMALL_MEMBER = 2**26
 
 _BLOCK = 2**20
+_LONGEST_NAME = 255
+# What the zip format's readers let through for bytes that are none, when a file is opened or read.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    IndexError,
+    ValueError,
+    struct.error,
+)
+_UNPACKING = (zlib.error, lzma.LZMAError, RuntimeError)
 _DRIVE = re.compile(r"[A-Za-z]:")
 _ENCRYPTED = 0x1
 _UNIX = 3
@@ -77,8 +92,8 @@ def unpack(
             expansion; if all together exceed `most_bytes` or the free space. Later: if a
             member doesn't hold what it declares, or a file is there with another content.
     """
-    folder = Path(folder).expanduser().absolute()
-    members = [member for archive in archives for member in _members(Path(archive).expanduser())]
+    folder = paths.expanded(folder).absolute()
+    members = [member for archive in archives for member in _members(paths.expanded(archive))]
     _refuse_collisions(members)
     _refuse_expansion(members, folder, most_bytes)
     written = 0
@@ -99,13 +114,13 @@ def unpack(
 
 def _members(archive: Path) -> list[_Member]:
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with files.open_bytes(archive) as stream, zipfile.ZipFile(stream) as opened:
             infos = [info for info in opened.infolist() if not info.is_dir()]
     except OSError as error:
         raise HpaError(
             f"Archive {archive} can't be opened ({error.strerror or error}).", "Check the path."
         ) from error
-    except zipfile.BadZipFile as error:
+    except _DAMAGED as error:
         raise HpaError(
             f"Archive {archive} isn't a whole zip file ({error}).",
             "Download it again; a .7z archive is unpacked with 7-Zip.",
@@ -128,6 +143,8 @@ def _refuse_unsafe(archive: Path, info: zipfile.ZipInfo) -> None:
         reason = "has a name that can climb out of the folder"
     elif "" in parts or "." in parts or any(ord(letter) < 32 for letter in name):
         reason = "has a name that isn't plain"
+    elif any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts):
+        reason = f"has a name with a part of more than {_LONGEST_NAME} bytes"
     elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         reason = "is a link or a device"
     elif info.flag_bits & _ENCRYPTED:
@@ -211,7 +228,7 @@ def _write(opened: zipfile.ZipFile, member: _Member, folder: Path) -> bool:
     try:
         with opened.open(member.info) as source, temporary.open("wb") as sink:
             shutil.copyfileobj(source, sink, _BLOCK)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (*_DAMAGED, *_UNPACKING) as error:
         temporary.unlink(missing_ok=True)
         raise HpaError(
             f"Member {member.info.filename!r} of archive {member.archive} isn't what it declares "

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from hpa_lib import paths
+from hpa_lib import parameters, paths
 from hpa_lib.backend import keras
 from hpa_lib.errors import HpaError
 
@@ -109,12 +109,7 @@ def build(name: str, shape: tuple[int, int, int], weights: str) -> keras.Model:
         return _random(name, shape)
     if weights == "imagenet":
         return _with_channels(_imagenet(name, (*shape[:2], 3)), name, shape)
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise HpaError(
-            f"Parameter weights names {weights!r}, which is neither 'imagenet', 'none' nor a file.",
-            "Give the path of a .h5 or .weights.h5 file with weights of the backbone.",
-        )
+    path = parameters.weights_file(weights)
     model = _random(name, shape)
     refused = _load(model, path)
     if refused and shape[2] != 3:

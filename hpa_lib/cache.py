@@ -122,7 +122,7 @@ class _BlockFile:
         Raises:
             OSError, ValueError: If the file is missing, too short, or holds something else.
         """
-        array = np.load(self._images, mmap_mode="r")
+        array = np.load(self._images, mmap_mode="r", allow_pickle=False)
         if array.shape != self._shape or array.dtype != np.uint8 or not array.flags.c_contiguous:
             raise ValueError(f"{self._images} holds an array of shape {array.shape}")
         return array

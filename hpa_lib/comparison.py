@@ -98,16 +98,21 @@ def require_comparable(
             f"Parameters run_a and run_b both name {first.folder.name}.", "Name two runs."
         )
     pair = f"{first.folder.name} and {second.folder.name}"
-    for name, fact in _SAME_SAMPLES.items():
-        if fact(first) != fact(second):
-            raise HpaError(
-                f"{pair} differ in {name}: {fact(first)} and {fact(second)}.",
-                "Compare runs of one dataset and split: their samples are compared one by one.",
-            )
+    one_by_one = "Compare runs of one dataset and split: their samples are compared one by one."
+    for name, (one, other) in _facts(first, second, _SAME_SAMPLES).items():
+        if one != other:
+            raise HpaError(f"{pair} differ in {name}: {one} and {other}.", one_by_one)
+    samples = ["Id", "part", "Target"]
+    if not first.predictions[samples].equals(second.predictions[samples]):
+        raise HpaError(
+            f"{pair} differ in the samples of {predictions.FILE}, though not in their split: one "
+            "of the files was changed.",
+            one_by_one,
+        )
     differences = [
-        f"{name}: {fact(first)} and {fact(second)}"
-        for name, fact in _SAME_CONDITIONS.items()
-        if fact(first) != fact(second)
+        f"{name}: {one} and {other}"
+        for name, (one, other) in _facts(first, second, _SAME_CONDITIONS).items()
+        if one != other
     ]
     if not differences:
         return [f"Both runs share {', '.join([*_SAME_SAMPLES, *_SAME_CONDITIONS])}."]
@@ -121,6 +126,22 @@ def require_comparable(
         f"**This is no fair comparison of networks.** {first.label} and {second.label} differ in "
         f"{'; '.join(differences)}. A difference between their figures may come from that."
     ]
+
+
+def _facts(
+    first: TrainedRun, second: TrainedRun, facts: dict[str, Callable[[TrainedRun], Any]]
+) -> dict[str, tuple[Any, Any]]:
+    """What two runs record, by name."""
+    found = {}
+    for name, fact in facts.items():
+        try:
+            found[name] = fact(first), fact(second)
+        except KeyError as error:
+            raise HpaError(
+                f"{first.folder} or {second.folder} doesn't record its {name} (no entry {error}).",
+                "Name runs that a training notebook of this project has finished.",
+            ) from error
+    return found
 
 
 def parameter_differences(first: TrainedRun, second: TrainedRun) -> pd.DataFrame:

@@ -5,6 +5,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +65,14 @@ class Dataset:
         """
         return image_files.read_sample(self.paths(row), self._maximum(row))
 
-    def read_channels(self, row: int) -> list[np.ndarray]:
-        """Read a sample as `read_sample` does, as four arrays of shape (height, width)."""
-        return image_files.read_channels(self.paths(row), self._maximum(row))
+    def read_channels(self, row: int, workers: Executor | None = None) -> list[np.ndarray]:
+        """Read a sample as `read_sample` does, as four arrays of shape (height, width).
+
+        Args:
+            row: Row number of the sample.
+            workers: See `image_files.read_channels`.
+        """
+        return image_files.read_channels(self.paths(row), self._maximum(row), workers)
 
     def _maximum(self, row: int) -> int:
         return self.maxima[row] if self.maxima else image_files.FULL_RANGE_16_BIT

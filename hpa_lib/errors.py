@@ -1,5 +1,12 @@
 """The one exception that users meet: what is wrong, which value was received, what to do."""
 
+import reprlib
+from typing import Any
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel, _SHOWN.maxlist, _SHOWN.maxdict = 2, 30, 10
+_SHOWN.maxstring = _SHOWN.maxother = 120
+
 
 class HpaError(Exception):
     """A mistake that the user can mend.
@@ -23,3 +30,8 @@ class HpaError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback."""
         return [f"{type(self).__name__}: {self.problem}", f"What to do: {self.remedy}"]
+
+
+def shown(value: Any) -> str:
+    """A received value for a message: its `repr`, shortened where it's long or deeply nested."""
+    return _SHOWN.repr(value)

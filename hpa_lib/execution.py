@@ -39,6 +39,7 @@ def execute(
     """
     values = (parameters.read_preset(preset) if preset else {}) | (overrides or {})
     checked = parameters.validate(notebook, values)
+    parameters.check_files(checked)
     declared = {name: value for name, value in values.items() if hasattr(checked, name)}
     output.parent.mkdir(parents=True, exist_ok=True)
     draft = output.with_name(f".{output.stem}.unfinished.ipynb")

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from hpa_lib import archives, downloads, files, image_files, label_tables, labels
+from hpa_lib import archives, downloads, files, image_files, label_tables, labels, paths
 from hpa_lib.errors import HpaError
 from hpa_lib.images import CHANNELS
 from hpa_lib.layouts import COMPETITION
@@ -73,13 +73,13 @@ def fetch_kaggle(folder: Path, *, keep_archive: bool = False) -> Path:
         HpaError: If Kaggle's client isn't installed, has no credentials, or is refused; if the
             download fails; or as `archives.unpack`.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = paths.expanded(folder).absolute()
     archive = folder / f"{COMPETITION}.zip"
     if (folder / "train.csv").is_file() and (folder / _FINISHED).is_file():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     client = _kaggle_client()
-    with _kaggle_errors():
+    with _kaggle_errors(), contextlib.redirect_stdout(sys.stderr):
         client.competition_download_files(
             COMPETITION, path=str(folder), quiet=not sys.stderr.isatty()
         )
@@ -120,10 +120,10 @@ def fetch_atlas(
         HpaError: If the label table is refused, an Id isn't one of HPAv18, `base` is no web
             address, the folder holds other samples, or the server can't be reached.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = paths.expanded(folder).absolute()
     if not re.match(r"https?://[^/]", base):
         raise HpaError(f"base is {base!r}.", f"Give a web address such as {ATLAS_IMAGES}.")
-    table = label_tables.read(Path(ids).expanduser())
+    table = label_tables.read(paths.expanded(ids))
     addresses = [_addresses(sample_id, base, ids) for sample_id in table.ids]
     _refuse_other_samples(folder / "train.csv", table.ids)
 

@@ -90,7 +90,7 @@ def _in_tasks(work: Callable[[Sequence[str]], _Part], names: Sequence[str]) -> l
 def _load(kept: Path, status: np.ndarray) -> tuple[list[bytes], np.ndarray]:
     """Marks that are kept, and which of them belong to the present files."""
     try:
-        with np.load(kept) as stored:
+        with np.load(kept, allow_pickle=False) as stored:
             before, ends, content = stored["status"], stored["ends"].tolist(), stored["marks"]
     except (OSError, EOFError, ValueError, KeyError, BadZipFile):  # none yet, or damaged
         return [b""] * len(status), np.zeros(len(status), bool)

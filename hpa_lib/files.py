@@ -1,13 +1,19 @@
-"""Write files so that a half-written one never looks finished, and digest them."""
+"""Write files so that a half-written one never looks finished; read and digest them."""
 
+import errno
 import hashlib
 import json
 import os
+import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+LARGEST_TEXT = 2**28
+"""Tables, presets and other texts of more bytes are refused before they are read."""
 
 
 @contextmanager
@@ -47,9 +53,59 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def open_bytes(path: Path | str) -> BinaryIO:
+    """Open a file to read its bytes, unbuffered.
+
+    Raises:
+        OSError: If it can't be opened, or is a folder, a pipe or a device; a pipe without a
+            writer isn't waited for.
+    """
+    try:
+        stream = open(path, "rb", 0, opener=_without_waiting)  # noqa: SIM115 — faster
+    except ValueError as error:  # a zero byte in the name
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
+    return stream
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """Read a text file; all its lines end with a line feed.
+
+    Raises:
+        OSError: As `open_bytes`, or if it has more than `LARGEST_TEXT` bytes.
+        UnicodeDecodeError: If it isn't text in this encoding.
+    """
+    with open_bytes(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > LARGEST_TEXT:
+            raise OSError(
+                errno.EFBIG, f"it has {size:,} bytes; at most {LARGEST_TEXT:,} are read", str(path)
+            )
+        text = stream.read().decode(encoding)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file in UTF-8."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file in UTF-8.
+
+    Raises:
+        OSError: As `read_text`.
+        ValueError: If it isn't JSON, holds NaN or an infinity, or is nested too deeply.
+    """
+    try:
+        return json.loads(read_text(path), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} isn't JSON")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def digest_bytes(*parts: bytes) -> str:
@@ -65,6 +121,11 @@ def digest_file(path: Path) -> str:
     """SHA-256 of a file's content as hexadecimal text."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def host_digest() -> str:
+    """What files tell of the machine that wrote them: 12 hexadecimal digits, from its name."""
+    return digest_bytes(socket.gethostname().encode())[:12]
 
 
 def digest_json(value: Any) -> str:

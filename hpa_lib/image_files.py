@@ -9,6 +9,7 @@ import io
 import os
 import struct
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -106,7 +107,7 @@ def inspect(path: Path | str) -> Trace:
             truncated, declares too many pixels, or is of a kind that isn't accepted.
     """
     try:
-        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 — half as fast by a Path
+        with files.open_bytes(path) as stream:
             return _inspect(stream, path)
     except OSError as error:
         raise _unopened(path, error) from error
@@ -135,12 +136,15 @@ def read_channel(path: Path, channel: str, maximum: int = FULL_RANGE_16_BIT) -> 
     return decode(path, channel, maximum)[1]
 
 
-def read_channels(paths: Sequence[Path], maximum: int = FULL_RANGE_16_BIT) -> list[np.ndarray]:
+def read_channels(
+    paths: Sequence[Path], maximum: int = FULL_RANGE_16_BIT, workers: Executor | None = None
+) -> list[np.ndarray]:
     """Read the four channels of a sample.
 
     Args:
         paths: Their files, in the order of `images.CHANNELS`.
         maximum: Value of 16-bit images that becomes 255.
+        workers: Threads that decode the channels side by side; None: one after the other.
 
     Returns:
         Four arrays of shape (height, width), dtype uint8, in the order of `images.CHANNELS`.
@@ -148,9 +152,8 @@ def read_channels(paths: Sequence[Path], maximum: int = FULL_RANGE_16_BIT) -> li
     Raises:
         HpaError: As `read_channel`; also if the channels differ in size.
     """
-    channels = [
-        read_channel(path, channel, maximum) for path, channel in zip(paths, CHANNELS, strict=True)
-    ]
+    each = workers.map if workers else map
+    channels = list(each(read_channel, paths, CHANNELS, [maximum] * len(CHANNELS)))
     refuse_different_shapes(paths[0], [image.shape for image in channels])
     return channels
 
@@ -181,27 +184,32 @@ def refuse_different_shapes(first: Path, shapes: Sequence[tuple[int, ...]]) -> N
 def decode(path: Path, channel: str, maximum: int = FULL_RANGE_16_BIT) -> tuple[Trace, np.ndarray]:
     """Read one channel as `read_channel` does, and what `inspect` says, in one pass."""
     try:
-        with path.open("rb") as stream:
+        with files.open_bytes(path) as stream:
             trace = _inspect(stream, path)
             stream.seek(0)
             content = stream.read()
     except OSError as error:
         raise _unopened(path, error) from error
     header = trace.header
+    if header.format == "PNG" and not png_unpacking.is_whole(content):
+        raise _damaged(path)
     if header.format == "PNG":
         row_bytes = 1 + header.width * header.bits // 8
         content = png_unpacking.stored(content, header.height * row_bytes) or content
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
     if image is None:
-        raise HpaError(
-            f"Image {path} can't be decoded: it is damaged.", "Download or copy the file again."
-        )
+        raise _damaged(path)
     if image.shape[:2] != (header.height, header.width):
         raise HpaError(
             f"Image {path} declares {header.width}×{header.height} pixels and decodes to "
             f"{image.shape[1]}×{image.shape[0]}.",
             "Download or copy the file again.",
         )
+    if (image.ndim == 3) != header.tinted:
+        raise _unsuitable(path, f"a {header} with transparency or further planes")
     if header.tinted:
         image = _stain_plane(image, path, channel)
     elif header.bits == 16:
@@ -266,22 +274,25 @@ def _pillow_header(stream: BinaryIO, path: Path | str, expected: str, size: int)
             pages = getattr(image, "n_frames", 1) if expected == "TIFF" else 1
             tags = image.tag_v2 if expected == "TIFF" else {}
             white_is_zero = tags.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO
-            spans = [
-                offset + count
-                for offsets, counts in _TIFF_SPANS
-                for offset, count in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
-            ]
+            data_end = max(
+                (
+                    int(offset) + int(count)
+                    for spans in _TIFF_SPANS
+                    for offset, count in zip(*(tags.get(tag, ()) for tag in spans), strict=False)
+                ),
+                default=0,
+            )
     except Image.DecompressionBombError as error:
         raise HpaError(
             f"Image {path} declares too many pixels: {error}",
             "Leave the sample out, or store the image in its true size.",
         ) from error
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error) as error:
+    except Exception as error:  # Pillow lets errors of many kinds through
         raise HpaError(
             f"Image {path} can't be decoded: its header is damaged or cut off ({error}).",
             "Download or copy the file again.",
         ) from error
-    if max(spans, default=0) > size:
+    if data_end > size:
         raise _truncated(path, size)
     if pages > 1:
         raise _unsuitable(path, f"a TIFF with {pages} pages")
@@ -327,6 +338,12 @@ def _unopened(path: Path | str, error: OSError) -> HpaError:
     return HpaError(
         f"Image {path} can't be opened ({error.strerror or error}).",
         "Check that the file is there, and its rights.",
+    )
+
+
+def _damaged(path: Path | str) -> HpaError:
+    return HpaError(
+        f"Image {path} can't be decoded: it is damaged.", "Download or copy the file again."
     )
 
 

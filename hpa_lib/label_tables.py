@@ -12,11 +12,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpa_lib import labels
-from hpa_lib.errors import HpaError
+from hpa_lib import files, labels, paths
+from hpa_lib.errors import HpaError, shown
 
+_MAXIMUM = re.compile("[0-9]{1,9}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _EXAMPLE = "A label table has the columns Id and Target, for example 'abc,16 0'."
+_OPTIONAL = ("source", "maximum")
 _LIST_SUFFIXES = (".txt", ".csv")
 _LIST_EXAMPLE = "Write one Id a line into a .txt file, or a .csv file with the column Id."
 
@@ -93,7 +95,7 @@ def read_sound_rows(
     unknown = sorted(set(leave_out) - set(ids))
     if unknown:
         raise HpaError(
-            f"Parameter leave_out names the Id {unknown[0]!r}, which isn't in {path} "
+            f"Parameter leave_out names the Id {shown(unknown[0])}, which isn't in {path} "
             f"({len(unknown)} unknown in all).",
             "Name Ids of the label table.",
         )
@@ -106,7 +108,7 @@ def read_sound_rows(
         try:
             kept.append(_parse_row(header, fields, seen))
         except HpaError as error:
-            located = f"Label table {path}, line {line}, Id {sample_id!r}: {error.problem}"
+            located = f"Label table {path}, line {line}, Id {shown(sample_id)}: {error.problem}"
             problems.append(RowProblem(line, sample_id, HpaError(located, error.remedy)))
         seen.add(sample_id)
     if not kept and not problems:
@@ -138,7 +140,7 @@ def parse_leave_out(text: str) -> tuple[str, ...]:
     """
     if not text.strip().endswith(_LIST_SUFFIXES):
         return tuple(entry.strip() for entry in text.split(",") if entry.strip())
-    path = Path(text.strip()).expanduser()
+    path = paths.expanded(text.strip())
     named = f"File {path} (parameter leave_out)"
     content = _read_text(path, named, _LIST_EXAMPLE)
     entries = content.splitlines()
@@ -163,8 +165,8 @@ def can_be_left_out(sample_id: str) -> bool:
 def has_label_columns(path: Path) -> bool:
     """Whether the first line of a file names the columns ``Id`` and ``Target``."""
     try:
-        with path.open(encoding="utf-8-sig") as stream:
-            header = stream.readline(10_000)
+        with files.open_bytes(path) as stream:
+            header = stream.readline(10_000).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return False
     return {"Id", "Target"} <= {name.strip().strip('"') for name in header.split(",")}
@@ -196,13 +198,13 @@ def _parse_row(
     source = row.get("source", "unnamed")
     if not _NAME.fullmatch(source):
         raise HpaError(
-            f"The source {source!r} can't be a folder's name.",
+            f"The source {shown(source)} can't be a folder's name.",
             "Sources hold letters, digits, '_', '-' and '.', and start with a letter or digit.",
         )
     maximum = row.get("maximum", "65535")
-    if not (maximum.isascii() and maximum.isdigit() and 1 <= int(maximum) <= 65_535):
+    if not (_MAXIMUM.fullmatch(maximum) and 1 <= int(maximum) <= 65_535):
         raise HpaError(
-            f"The maximum {maximum!r} isn't a whole number from 1 to 65535.",
+            f"The maximum {shown(maximum)} isn't a whole number from 1 to 65535.",
             "Give the value of a 16-bit image that means full brightness, such as 4095.",
         )
     return row["Id"], labels.parse_target(row["Target"]), source, int(maximum)
@@ -210,7 +212,7 @@ def _parse_row(
 
 def _read_text(path: Path, named: str, remedy: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return files.read_text(path, "utf-8-sig")
     except OSError as error:
         raise HpaError(f"{named} can't be read ({error.strerror}).", remedy) from error
     except UnicodeDecodeError as error:
@@ -236,5 +238,12 @@ def _parse_csv(
     header = rows[0][1] if rows else []
     for column in needed:
         if header.count(column) != 1:
-            raise HpaError(f"Table {path} needs one column {column}; it has {header}.", remedy)
+            raise HpaError(
+                f"Table {path} needs one column {column}; it has {shown(header)}.", remedy
+            )
+    for column in _OPTIONAL:
+        if header.count(column) > 1:
+            raise HpaError(
+                f"Table {path} has the column {column} more than once: {shown(header)}.", remedy
+            )
     return header, rows[1:]

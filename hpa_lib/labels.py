@@ -10,11 +10,12 @@ Source of names and order: the Kaggle competition "Human Protein Atlas Image Cla
 (2018), https://doi.org/10.1038/s41592-019-0658-6.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from hpa_lib.errors import HpaError
+from hpa_lib.errors import HpaError, shown
 
 CLASS_NAMES: tuple[str, ...] = (
     "Nucleoplasm",
@@ -57,6 +58,9 @@ TRAINING_SET_COUNTS: tuple[int, ...] = (
 """Samples of each class among the 31,072 of the Kaggle training set."""
 
 
+_INDEX = re.compile("[0-9]{1,9}")
+
+
 def parse_target(text: object) -> tuple[int, ...]:
     """Read one value of the column ``Target``.
 
@@ -72,19 +76,19 @@ def parse_target(text: object) -> tuple[int, ...]:
     """
     if not isinstance(text, str):
         raise HpaError(
-            f"Target must be text with class indices, received {text!r}.",
+            f"Target must be text with class indices, received {shown(text)}.",
             "Write the indices separated by spaces, for example '16 0'.",
         )
     indices = []
     for entry in text.split():
-        if not (entry.isascii() and entry.isdigit() and int(entry) < CLASS_COUNT):
+        if not (_INDEX.fullmatch(entry) and int(entry) < CLASS_COUNT):
             raise HpaError(
-                f"Target {text!r} holds {entry!r}, which is no class index.",
+                f"Target {shown(text)} holds {shown(entry)}, which is no class index.",
                 f"Class indices are whole numbers from 0 to {CLASS_COUNT - 1}.",
             )
         indices.append(int(entry))
     if len(set(indices)) != len(indices):
-        raise HpaError(f"Target {text!r} names a class twice.", "Name each class once.")
+        raise HpaError(f"Target {shown(text)} names a class twice.", "Name each class once.")
     return tuple(sorted(indices))
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpa_lib import label_tables
+from hpa_lib import label_tables, paths
 from hpa_lib.errors import HpaError
 from hpa_lib.image_files import FORMATS
 from hpa_lib.images import CHANNELS
@@ -188,8 +188,8 @@ def detect(folder: Path) -> Layout:
         HpaError: If there is no such folder, or no or several label tables in it, or the table
             or a folder of images is a link that leads out of it.
     """
-    folder = Path(folder).expanduser().absolute()
-    if not folder.is_dir():
+    folder = paths.expanded(folder).absolute()
+    if not os.path.isdir(folder):  # noqa: PTH112 - takes a text too long for a name
         raise HpaError(
             f"Data folder {folder} (parameter data) doesn't exist or isn't a folder.",
             "Give a folder with train.csv and train/, or leave data empty for synthetic images.",
@@ -211,8 +211,8 @@ def detect_unlabelled(folder: Path) -> Layout:
         HpaError: If there is no such folder, or no image in it, or images lie in several places,
             or a folder of images is a link that leads out of it.
     """
-    folder = Path(folder).expanduser().absolute()
-    if not folder.is_dir():
+    folder = paths.expanded(folder).absolute()
+    if not os.path.isdir(folder):  # noqa: PTH112 - takes a text too long for a name
         raise HpaError(
             f"Folder of images {folder} doesn't exist or isn't a folder.",
             "Give a folder with image files, four a sample; unpack archives with hpa data unpack.",
@@ -237,9 +237,11 @@ def detect_unlabelled(folder: Path) -> Layout:
 
 def has_label_table(folder: Path) -> bool:
     """Whether `detect` would look for samples in a label table of this folder."""
-    folder = Path(folder).expanduser()
+    folder = paths.expanded(folder)
+    if not os.path.isdir(folder):  # noqa: PTH112 - as in `detect`
+        return False
     tables = folder.glob("*.csv")
-    return (folder / "train.csv").exists() or any(map(label_tables.has_label_columns, tables))
+    return os.path.lexists(folder / "train.csv") or any(map(label_tables.has_label_columns, tables))
 
 
 def channel_path(folder: Path, pattern: str, channel: str) -> Path:

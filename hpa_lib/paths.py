@@ -1,6 +1,7 @@
 """Where things live on disk."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,13 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
 PRESETS = PROJECT_ROOT / "params"
+SWEEPS = PRESETS / "sweeps"
 
-NOTEBOOK_NAMES = ("1_explore", "2_train_resnet", "3_train_vgg", "4_compare")
+PIPELINE_NOTEBOOKS = ("1_explore", "2_train_resnet", "3_train_vgg", "4_compare")
+"""The notebooks that ``make run`` executes, in their order."""
 
+NOTEBOOK_NAMES = (*PIPELINE_NOTEBOOKS, "5_sweep")
+"""All notebooks; the last is executed by ``make sweep``."""
 
 KAGGLE_WORKING = Path("/kaggle/working")
 """Where a Kaggle notebook can write; its inputs are read-only."""
@@ -64,6 +69,32 @@ def runs_folder() -> Path:
 def reports_folder() -> Path:
     """Where report pages are written: ``reports`` of `writable_root`, or ``$HPA_REPORTS``."""
     return _folder("reports")
+
+
+def expanded(path: Path | str) -> Path:
+    """A path with ``~`` and ``~name`` replaced by the home folder that they stand for.
+
+    Raises:
+        HpaError: If this computer doesn't know that home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise HpaError(
+            f"Path {path} begins with a home folder that isn't known here ({error}).",
+            "Give the whole path, from the root on.",
+        ) from error
+
+
+def portable(text: str) -> str:
+    """A text with ``~`` for the user's home folder in each path, as it can be written down."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return text
+    if home == home.parent or str(home) not in text:  # a search for a fixed text is far faster
+        return text
+    return re.sub(rf"(?<![\w.~+=-]){re.escape(str(home))}(?![\w.-])", "~", text)
 
 
 def keras_weights_folder() -> Path:

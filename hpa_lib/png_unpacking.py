@@ -53,6 +53,20 @@ def stored(content: bytes, pixel_bytes: int) -> bytes | None:
     )
 
 
+def is_whole(content: bytes) -> bool:
+    """Whether the chunks of a PNG follow one another up to its end.
+
+    OpenCV makes room for as many bytes as a chunk declares, up to four gigabytes.
+    """
+    position = _SIGNATURE_BYTES
+    while position + _CHUNK.size <= len(content):
+        length, name = _CHUNK.unpack_from(content, position)
+        position += _CHUNK.size + length + _CHECKSUM.size
+        if name == _END:
+            return position <= len(content)
+    return False
+
+
 def _chunks(content: bytes) -> tuple[int, int, bytes] | None:
     """Where the pixels' chunks begin, where they end, and their joined content.
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import files, labels
+from hpa_lib import csv_tables, files, labels
 from hpa_lib.dataset import Dataset
-from hpa_lib.errors import HpaError
+from hpa_lib.errors import HpaError, shown
 
 FILE = "predictions.csv"
 """What a training run predicts; its figures come from these probabilities."""
@@ -60,7 +60,8 @@ def read(path: Path) -> pd.DataFrame:
     """Read predictions written by `write`.
 
     Raises:
-        HpaError: If the file is missing or lacks a column.
+        HpaError: If the file is missing or lacks a column, or a row repeats Id and part, has a
+            probability outside of 0 to 1, or a Target that isn't one.
     """
     dtypes = {
         "Id": str,
@@ -70,7 +71,7 @@ def read(path: Path) -> pd.DataFrame:
         **dict.fromkeys(labels.CLASS_NAMES, np.float32),
     }
     try:
-        predictions = pd.read_csv(path, dtype=dtypes, keep_default_na=False)
+        predictions = csv_tables.read(path, dtypes)
     except (OSError, ValueError) as error:
         raise HpaError(
             f"Predictions {path} can't be read: {error}", "Run the training notebook again."
@@ -81,7 +82,32 @@ def read(path: Path) -> pd.DataFrame:
             f"Predictions {path} lack the column {missing[0]!r}.",
             "Run the training notebook again.",
         )
+    _refuse_damaged(path, predictions)
     return predictions
+
+
+def _refuse_damaged(path: Path, predictions: pd.DataFrame) -> None:
+    """Refuse values that no training writes."""
+    values = predictions[list(labels.CLASS_NAMES)].to_numpy(np.float32)
+    outside = np.argwhere(~((values >= 0) & (values <= 1)))
+    if len(outside):
+        row, column = outside[0]
+        reason = f"the probability {values[row, column]} of {labels.CLASS_NAMES[column]}"
+    elif (repeated := predictions.duplicated(["Id", "part"])).any():
+        row, reason = int(repeated.argmax()), "an Id and part that occur before"
+    else:
+        try:
+            for row, target in enumerate(predictions["Target"]):  # noqa: B007 - named below
+                labels.parse_target(target)
+        except HpaError as error:
+            reason = error.problem
+        else:
+            return
+    raise HpaError(
+        f"Predictions {path} are damaged: row {row + 1}, Id "
+        f"{shown(predictions['Id'].iloc[row])}, has {reason}.",
+        "Run the training notebook again.",
+    )
 
 
 def arrays(predictions: pd.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray]:

@@ -7,15 +7,14 @@ code. A finished run is never written to again; an unfinished one of the same na
 and where a training was interrupted it goes on from the state that lies there.
 """
 
+import contextlib
 import datetime
 import importlib.metadata
-import json
 import math
 import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import pandas as pd
 from filelock import FileLock
 
 from hpa_lib import files, parameters, paths
-from hpa_lib.errors import HpaError
+from hpa_lib.errors import HpaError, shown
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.json"
@@ -43,7 +42,9 @@ STATE = "state.npz"
 
 # Modules that start things, render them or look on: results don't depend on them.
 _MODULES_WITHOUT_INFLUENCE = re.compile(
-    r"cli|costs|doctor|execution|folder_prediction|report.*|submissions|watching"
+    r"cli|costs|decoded_samples|doctor|embedding_store|execution|folder_prediction|front_end"
+    r"|gpu_pool|image_browser|image_view|plots_samples|report.*|retrieval|run_decisions"
+    r"|sample_selection|submissions|sweep_jobs|sweep_resources|watching"
 )
 PARAMETERS_WITHOUT_INFLUENCE = frozenset({"preset", "data", "tensorboard"})
 """Parameters that results don't depend on; of the data the fingerprint tells."""
@@ -75,6 +76,7 @@ class Run:
         self.notebook = notebook
         self.parameters = values
         given = values.model_dump()
+        recorded = {k: _portable(v) for k, v in given.items()}
         code = code_digest()
         named_files = file_digests(given)
         identity = {
@@ -92,7 +94,7 @@ class Run:
             "preset": given["preset"],
             "status": "running",
             "reason": None,
-            "parameters": given,
+            "parameters": recorded,
             "files": named_files,
             "preset_parameters": preset_parameters(given["preset"], notebook),
             **_commit(),
@@ -103,7 +105,7 @@ class Run:
             "seed": given.get("seed"),
             "dataset": dataset,
             "inputs": list(inputs),
-            "host": files.digest_bytes(socket.gethostname().encode())[:12],
+            "host": files.host_digest(),
             "process": os.getpid(),
             "started": _now(),
             "finished": None,
@@ -120,7 +122,7 @@ class Run:
                 f"-f runs/{self.name}/params.yaml",
             }
             self._write_manifest()
-        parameters.write_yaml(self.folder / "params.yaml", given)
+        parameters.write_yaml(self.folder / "params.yaml", recorded)
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Write ``metrics.json``; figures that are no number become null.
@@ -162,7 +164,7 @@ class Run:
         finished = _now()
         started = datetime.datetime.fromisoformat(self._manifest["started"])
         seconds = (datetime.datetime.fromisoformat(finished) - started).total_seconds()
-        self._manifest |= {"status": status, "reason": reason}
+        self._manifest |= {"status": status, "reason": _portable(reason)}
         self._manifest |= {"finished": finished, "seconds": round(seconds, 1)}
         self._write_manifest()
 
@@ -179,35 +181,43 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         HpaError: If there is no readable manifest.
     """
-    try:
-        manifest = files.read_json(folder / MANIFEST)
-    except (OSError, json.JSONDecodeError) as error:
-        raise HpaError(
-            f"{folder} isn't a run folder: its {MANIFEST} can't be read ({error}).",
-            "Give the folder of a finished training run.",
-        ) from error
-    here = files.digest_bytes(socket.gethostname().encode())[:12]
-    gone = manifest.get("host") == here and not _alive(manifest.get("process", 0))
+    manifest = _read_mapping(folder, MANIFEST, {"status": str, "notebook": str})
+    here = files.host_digest()
+    gone = manifest.get("host") == here and not _alive(manifest.get("process"))
     if manifest["status"] == "running" and gone:
         manifest |= {"status": "interrupted", "reason": "The process ended before the notebook."}
     return manifest
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read ``metrics.json`` of a training run.
+
+    Raises:
+        HpaError: If it can't be read, or the run trained no network.
+    """
+    found = _read_mapping(folder, METRICS, {})
+    if not isinstance(found.get("backbone"), str):
+        raise HpaError(f"Run {folder} trained no network.", "Name a run of a training notebook.")
+    return found
+
+
 def settle(runs_folder: Path) -> None:
     """Write down, for all runs in a folder, that those whose process is gone are interrupted."""
-    for manifest_path in sorted(runs_folder.glob(f"*/{MANIFEST}")):
-        manifest = read_manifest(manifest_path.parent)
-        if manifest != files.read_json(manifest_path):
-            files.write_json(manifest_path, manifest)
+    for folder, manifest in _readable(runs_folder):
+        if manifest != files.read_json(folder / MANIFEST):
+            files.write_json(folder / MANIFEST, manifest)
 
 
 def finished() -> list[dict[str, Any]]:
-    """Manifests of all complete runs, in the order of their folders' names."""
-    found = [
-        read_manifest(path.parent) | {"run": path.parent.name}
-        for path in sorted(paths.runs_folder().glob(f"*/{MANIFEST}"))
+    """Manifests of all complete runs, in the order of their folders' names.
+
+    A run whose manifest is damaged isn't complete.
+    """
+    return [
+        manifest | {"run": folder.name}
+        for folder, manifest in _readable(paths.runs_folder())
+        if manifest["status"] == "complete" and isinstance(manifest.get("finished"), str)
     ]
-    return [manifest for manifest in found if manifest["status"] == "complete"]
 
 
 def find(name_or_path: str, notebook: str) -> Path:
@@ -234,13 +244,12 @@ def find(name_or_path: str, notebook: str) -> Path:
                 "Run that notebook first, or name a run folder.",
             )
         return folder / max(candidates)[1]
-    path = Path(name_or_path).expanduser()
-    path = path if path.is_dir() else folder / name_or_path
+    path = paths.expanded(name_or_path)
+    path = path if os.path.isdir(path) else folder / name_or_path  # noqa: PTH112 - as below
     status = read_manifest(path)["status"]
     if status != "complete":
         raise HpaError(f"Run {path} is {status}, not complete.", "Run its notebook to the end.")
-    if "backbone" not in files.read_json(path / METRICS):
-        raise HpaError(f"Run {path} trained no network.", "Name a run of a training notebook.")
+    read_metrics(path)
     return path
 
 
@@ -272,7 +281,7 @@ def file_digests(values: dict[str, Any]) -> dict[str, str]:
         values: Parameters by name; a text counts where it names a file.
     """
     named = {
-        name: Path(value).expanduser()
+        name: paths.expanded(value)
         for name, value in values.items()
         if isinstance(value, str) and Path(value).suffix
     }
@@ -285,7 +294,7 @@ def file_digests(values: dict[str, Any]) -> dict[str, str]:
 
 def data_label(data: str) -> str:
     """A name for a data folder that tells it from others of the same last part."""
-    path = Path(data).expanduser().absolute()
+    path = paths.expanded(data).absolute()
     return f"{_slug(path.name)}-{files.digest_bytes(str(path).encode())[:6]}"
 
 
@@ -326,6 +335,32 @@ def _clear(folder: Path, identity: str) -> list[dict[str, Any]]:
     return attempts
 
 
+def _read_mapping(folder: Path, name: str, fields: dict[str, type]) -> dict[str, Any]:
+    """Read a JSON object of a run folder, with fields of these types."""
+    try:
+        found = files.read_json(folder / name)
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+        for field, kind in fields.items():
+            if not isinstance(found.get(field), kind):
+                raise ValueError(f"its {field} is {shown(found.get(field))}")
+    except (OSError, ValueError) as error:
+        raise HpaError(
+            f"{folder} isn't a run folder: its {name} can't be read ({error}).",
+            "Give the folder of a finished training run.",
+        ) from error
+    return found
+
+
+def _readable(runs_folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Run folders with their manifests, in the order of their names, but for damaged ones."""
+    found = []
+    for path in sorted(runs_folder.glob(f"*/{MANIFEST}")):
+        with contextlib.suppress(HpaError):
+            found.append((path.parent, read_manifest(path.parent)))
+    return found
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -341,6 +376,11 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
+def _portable(value: Any) -> Any:
+    """A text without the user's home folder; other values as they are."""
+    return paths.portable(value) if isinstance(value, str) else value
+
+
 def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")[:60]
 
@@ -349,10 +389,12 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def _alive(process: int) -> bool:
+def _alive(process: Any) -> bool:
+    if type(process) is not int or process <= 0:
+        return False
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

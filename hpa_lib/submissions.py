@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hpa_lib import files
-from hpa_lib.errors import HpaError
+from hpa_lib import csv_tables, files, paths
+from hpa_lib.errors import HpaError, shown
 
 SAMPLE_SUBMISSION = "sample_submission.csv"
 
@@ -23,7 +23,7 @@ def find_sample(images: Path) -> Path:
     Raises:
         HpaError: If it is in neither.
     """
-    images = Path(images).expanduser().absolute()
+    images = paths.expanded(images).absolute()
     places = [folder / SAMPLE_SUBMISSION for folder in (images, images.parent)]
     found = next((path for path in places if path.is_file()), None)
     if found is None:
@@ -48,26 +48,26 @@ def read_order(sample: Path, ids: Sequence[str]) -> list[str]:
     """
     example = "A sample submission has the columns Id and Predicted, as Kaggle's has."
     try:
-        table = pd.read_csv(sample, dtype=str, keep_default_na=False)
+        table = csv_tables.read(sample)
     except (OSError, ValueError) as error:
         raise HpaError(f"Sample submission {sample} can't be read ({error}).", example) from error
     if not set(_COLUMNS) <= set(table.columns) or table.empty:
         raise HpaError(
             f"Sample submission {sample} has {len(table)} rows and the columns "
-            f"{', '.join(map(str, table.columns))}.",
+            f"{', '.join(map(str, table.columns)):.200}.",
             example,
         )
     repeated = table["Id"][table["Id"].duplicated()]
     if len(repeated):
         raise HpaError(
-            f"Sample submission {sample} names the Id {repeated.iloc[0]!r} twice.",
+            f"Sample submission {sample} names the Id {shown(repeated.iloc[0])} twice.",
             "Download the file again.",
         )
     missing = table["Id"][~table["Id"].isin(ids)]
     if len(missing):
         raise HpaError(
             f"{len(missing)} of {len(table)} Ids of {sample} have no images among those to "
-            f"predict; the first is {missing.iloc[0]!r}.",
+            f"predict; the first is {shown(missing.iloc[0])}.",
             "Give the folder with all images of the test part, or the table of these images in "
             "--sample-submission.",
         )

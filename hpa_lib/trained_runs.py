@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpa_lib import devices, feed, files, metrics, models, parameters, predictions, runs
+from hpa_lib import devices, feed, labels, metrics, models, parameters, predictions, runs
 from hpa_lib.backend import keras
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
@@ -137,15 +137,15 @@ class TrainedRun:
 def load(name_or_path: str, notebook: str) -> TrainedRun:
     """Read a finished training run; see `runs.find` for the arguments."""
     folder = runs.find(name_or_path, notebook)
+    manifest, values = runs.read_manifest(folder), runs.read_metrics(folder)
+    _refuse_damaged(folder, manifest, values)
     try:
-        values = files.read_json(folder / runs.METRICS)
         history = pd.read_csv(folder / "history.csv")
     except (OSError, ValueError) as error:
         raise HpaError(
             f"{folder} isn't a training run ({error}).", "Name the folder of a training run."
         ) from error
-    manifest = runs.read_manifest(folder)
-    several_views = manifest["parameters"]["all_views"]
+    several_views = parameters.validate(manifest["notebook"], manifest["parameters"]).all_views
     return TrainedRun(
         folder=folder,
         manifest=manifest,
@@ -155,6 +155,32 @@ def load(name_or_path: str, notebook: str) -> TrainedRun:
         one_view=predictions.read(folder / predictions.ONE_VIEW_FILE) if several_views else None,
         label=values["backbone"],
     )
+
+
+def _refuse_damaged(folder: Path, manifest: dict[str, Any], values: dict[str, Any]) -> None:
+    """Refuse a run whose records lack what its figures follow from.
+
+    Raises:
+        HpaError: Naming the file and its entry.
+    """
+    trains = issubclass(parameters.MODELS.get(manifest["notebook"], type(None)), TrainParameters)
+    dataset, given = manifest.get("dataset"), manifest.get("parameters")
+    thresholds = values.get("thresholds")
+    sound = {
+        f"notebook in {runs.MANIFEST}": trains,
+        f"parameters in {runs.MANIFEST}": isinstance(given, dict),
+        f"dataset in {runs.MANIFEST}": isinstance(dataset, dict) and "fingerprint" in dataset,
+        f"thresholds in {runs.METRICS}": isinstance(thresholds, list)
+        and len(thresholds) == labels.CLASS_COUNT
+        and all(isinstance(value, float | int) for value in thresholds),
+        f"never_empty in {runs.METRICS}": isinstance(values.get("never_empty"), bool),
+    }
+    damaged = [name for name, whole in sound.items() if not whole]
+    if damaged:
+        raise HpaError(
+            f"{folder} isn't a whole training run: {damaged[0]} is missing or damaged.",
+            "Name the folder of another training run, or train it again.",
+        )
 
 
 def arrays_by_part(

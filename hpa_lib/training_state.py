@@ -50,7 +50,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        with np.load(path) as stored:
+        with np.load(path, allow_pickle=False) as stored:
             return json.loads(str(stored[_HISTORY]))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, error) from error
@@ -69,7 +69,7 @@ def load(path: Path, model: keras.Model, stage_variables: Sequence[keras.Variabl
     """
     wanted = _named(_MODEL, model.variables) | _named(_STAGE, stage_variables)
     try:
-        with np.load(path) as stored:
+        with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in wanted}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, error) from error

@@ -140,7 +140,7 @@ def test_weights_file_that_does_not_exist(tmp_path):
 def test_weights_file_that_holds_no_weights(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"no weights")
-    with pytest.raises(HpaError, match="don't fit VGG16") as caught:
+    with pytest.raises(HpaError, match="aren't an HDF5 file") as caught:
         backbones.build("VGG16", (75, 75, 3), str(path))
     assert str(path) in caught.value.problem
 
