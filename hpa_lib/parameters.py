@@ -7,6 +7,8 @@ that it declares, and a name that no notebook declares is an error.
 """
 
 import difflib
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -14,13 +16,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from hpa_lib import files
-from hpa_lib.errors import HpaError
+from hpa_lib import files, paths
+from hpa_lib.errors import HpaError, shown
 from hpa_lib.paths import NOTEBOOK_NAMES, PRESETS
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 SPLIT_FILE_ENDING = ".csv"
 """A value of the parameter ``split`` that ends so names a file; see `splits.read`."""
 
+MOST_FOLDS = 20
+"""Folds of a cross-validation at most."""
 
 BackboneName = Literal[
     "InceptionResNetV2", "VGG16", "ResNet50V2", "DenseNet121", "EfficientNetV2S", "ConvNeXtTiny"
@@ -33,7 +39,7 @@ _BACKBONE = "network below the head; see hpa_lib.backbones"
 class Parameters(BaseModel):
     """What every notebook takes."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     preset: str = Field("quick", description="name of the preset that these values come from")
 
@@ -54,7 +60,10 @@ class DataParameters(Parameters):
         256, ge=64, le=4096, description="height and width of synthetic images in pixels"
     )
     synthetic_micrometres: float = Field(
-        90.0, ge=40, le=164, description="height and width of what these show; real images: 164"
+        90.0,
+        ge=40,
+        le=164,
+        description="micrometres that an image shows a side; real images: 164",
     )
     image_size: int = Field(
         75, ge=75, le=3072, description="height and width of the network input in pixels"
@@ -67,16 +76,21 @@ class DataParameters(Parameters):
     )
     split: str = Field(
         "stratified",
-        description="stratified: four honest parts; study: as printed, flawed; a .csv file",
+        description="honest parts; or fold 1 of 5; study: as printed, flawed; a .csv file",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the split and of all random choices")
 
     @field_validator("split")
     @classmethod
     def _known_split(cls, value: str) -> str:
-        if value not in ("stratified", "study") and not value.endswith(SPLIT_FILE_ENDING):
+        if value in ("stratified", "study") or value.endswith(SPLIT_FILE_ENDING):
+            return value
+        fold, folds = fold_of(value) or (0, 0)
+        if not (1 <= fold <= folds and 2 <= folds <= MOST_FOLDS):
             raise PydanticCustomError(
-                "split", f"should be stratified, study, or a file ending in {SPLIT_FILE_ENDING}"
+                "split",
+                "should be stratified, study, a fold such as 'fold 2 of 5' of at most "
+                f"{MOST_FOLDS}, or a file ending in {SPLIT_FILE_ENDING}",
             )
         return value
 
@@ -90,7 +104,7 @@ class ExploreParameters(DataParameters):
 class StageParameters(BaseModel):
     """One part of training, with an optimizer state of its own."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: int = Field(ge=1, description="number of epochs")
     learning_rate: float = Field(gt=0, le=1, description="highest learning rate of Adam")
@@ -111,16 +125,16 @@ class TrainParameters(DataParameters):
     backbone: BackboneName = Field("InceptionResNetV2", description=_BACKBONE)
     head: Literal["study", "average", "average_max", "generalized_mean"] = Field(
         "study",
-        description="layers above the backbone: the study's, or one that pools its features",
+        description="layers above the backbone: study, average, average_max or generalized_mean",
     )
     input_scaling: Literal["study", "backbone"] = Field(
         "study", description="study: batch normalization; backbone: as its ImageNet weights expect"
     )
     random_weights: Literal["scaled", "keras"] = Field(
-        "scaled", description="where weights is none: scaled to the images, or Keras' default"
+        "scaled", description="where weights is none: scaled to the images, or keras, its default"
     )
     intensity: Literal["linear", "square_root"] = Field(
-        "square_root", description="pixel values: linear as in the study, or their square root"
+        "square_root", description="pixel values: linear as in the study, or square_root"
     )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="share of features left out in training; the study's is 0.5"
@@ -134,16 +148,16 @@ class TrainParameters(DataParameters):
     )
     sampling: Literal["uniform", "class_balanced", "repeat_factor"] = Field(
         "uniform",
-        description="how often samples of rare classes are drawn; see hpa_lib.class_sampling",
+        description="or class_balanced, repeat_factor: how often rare classes are drawn",
     )
     image_source: Literal["cache", "decode"] = Field(
         "cache", description="cache: decoded once to 8 bits; decode: read files in every step"
     )
     augmentation: Literal["study", "dihedral", "strong", "none"] = Field(
-        "study", description="changes to training images; see hpa_lib.augment"
+        "study", description="changes to training images: study, dihedral, strong or none"
     )
     augment_on: Literal["host", "device"] = Field(
-        "host", description="strong on the host by imgaug, or as Keras layers on the device"
+        "host", description="where strong is computed: host, by imgaug, or device, as Keras layers"
     )
     mixup: float = Field(
         0.0, ge=0, le=10, description="strength of mixing training images; 0: none"
@@ -167,7 +181,7 @@ class TrainParameters(DataParameters):
         description="parts of training",
     )
     learning_rate_schedule: Literal["constant", "cosine"] = Field(
-        "cosine", description="course of the learning rate in a stage; cosine: falls to 0"
+        "cosine", description="in each stage constant, or cosine, which falls to 0"
     )
     warmup_epochs: float = Field(
         1.0, ge=0, le=1000, description="epochs in which the learning rate rises to its peak"
@@ -193,22 +207,24 @@ class TrainParameters(DataParameters):
         True, description="average held-out predictions over the eight flips and turns"
     )
     threshold_rule: Literal["0.5", "0.2", "global", "per_class", "matched", "expected_f1"] = Field(
-        "expected_f1", description="rule that sets each class's threshold; see hpa_lib.thresholds"
+        "expected_f1",
+        description="0.5, 0.2, global, per_class, matched: what sets thresholds",
     )
     never_empty: bool = Field(
         False, description="a sample without a label gets the class nearest to its threshold"
     )
     device: Literal["auto", "cpu", "gpu"] = Field(
-        "auto", description="auto: a GPU where there is one; gpu: an error where there is none"
+        "auto", description="auto: a GPU where there is one; cpu; gpu: an error where there is none"
     )
     precision: Literal["float32", "mixed", "auto"] = Field(
-        "float32", description="mixed: half where it is safe; auto: mixed where it saves time"
+        "float32",
+        description="float32; mixed: half where it is safe; auto: mixed where it saves time",
     )
     deterministic: bool = Field(True, description="the same bits in every run with as many threads")
     cpu_threads: int = Field(
         1, ge=0, le=1024, description="CPU threads of each TensorFlow operation; 0: one a core"
     )
-    tensorboard: bool = Field(False, description="write logs that the page TensorBoard shows")
+    tensorboard: bool = Field(False, description="write logs for TensorBoard into the run folder")
 
 
 class VggParameters(TrainParameters):
@@ -240,10 +256,31 @@ class CompareParameters(Parameters):
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the bootstrap")
 
 
+class SweepParameters(Parameters):
+    """Parameters of ``5_sweep``."""
+
+    sweep: str = Field("folds", description="name of a file in params/sweeps, or a path to a .yaml")
+    overrides: dict[str, Any] = Field(
+        {}, description="parameters of all trainings that take precedence over the sweep's preset"
+    )
+    data: str = Field("", description="data folder of the trainings; empty: synthetic")
+    allow_differences: bool = Field(False, description="put trainings of different code together")
+    replicates: int = Field(
+        2000, ge=100, le=1_000_000, description="bootstrap replicates behind each interval"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the bootstrap")
+
+
 MODELS: dict[str, type[Parameters]] = dict(
     zip(
         NOTEBOOK_NAMES,
-        (ExploreParameters, TrainParameters, VggParameters, CompareParameters),
+        (
+            ExploreParameters,
+            TrainParameters,
+            VggParameters,
+            CompareParameters,
+            SweepParameters,
+        ),
         strict=True,
     )
 )
@@ -251,6 +288,15 @@ MODELS: dict[str, type[Parameters]] = dict(
 
 KNOWN_NAMES: frozenset[str] = frozenset().union(*(model.model_fields for model in MODELS.values()))
 """Names that at least one notebook declares."""
+
+
+def fold_of(split: str) -> tuple[int, int] | None:
+    """Number of a fold, from 1, and of all folds, for a ``split`` such as ``"fold 2 of 5"``.
+
+    None for a split of another kind.
+    """
+    found = re.fullmatch(r"fold (\d{1,3}) of (\d{1,3})", split)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def check_names(names: set[str]) -> None:
@@ -264,7 +310,7 @@ def check_names(names: set[str]) -> None:
         hint = f"Did you mean {' or '.join(close)}?" if close else "See papermill --help-notebook."
         if name in StageParameters.model_fields:
             hint = "It belongs into a stage, as in stages: [{epochs: 9, learning_rate: 3.0e-4}]."
-        raise HpaError(f"Parameter {name} is unknown to every notebook.", hint)
+        raise HpaError(f"Parameter {name:.80} is unknown to every notebook.", hint)
 
 
 def validate(notebook: str, values: dict[str, Any]) -> Parameters:
@@ -312,10 +358,10 @@ def _refusal(model: type[Parameters], found: ErrorDetails) -> HpaError:
     hint = ""
     if isinstance(found["input"], str) and found["type"] == "float_type":
         hint = " YAML reads 1e-3 as text: write 1.0e-3."
-    elif str(found["input"]) in choices:
+    elif isinstance(found["input"], float | int) and str(found["input"]) in choices:
         hint = " It is text: write it in quotes, and pass it to papermill with -r."
     return HpaError(
-        f"Parameter {place} received {found['input']!r} ({type(found['input']).__name__}): "
+        f"Parameter {place} received {shown(found['input'])} ({type(found['input']).__name__}): "
         f"{reason}.",
         f"{name} is {field.description} ({kind}; default {field.default!r}).{hint}",
     )
@@ -359,11 +405,61 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """Reads plain YAML, and refuses a mapping that gives a key twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = {str(key) for key in keys if keys.count(key) > 1}
+        keys = Counter(str(self.construct_object(key, deep=True)) for key, _ in node.value)
+        repeated = [key for key, count in keys.items() if count > 1]
         if repeated:
             raise yaml.YAMLError(f"{', '.join(sorted(repeated))} is given twice")
         return super().construct_mapping(node, deep)
+
+
+def check_files(values: Parameters) -> None:
+    """Refuse files that can't be what a parameter needs, before anything is computed.
+
+    Raises:
+        HpaError: If ``weights`` or ``split`` names no file, or the weights aren't HDF5.
+    """
+    weights = getattr(values, "weights", "none")
+    if weights not in ("none", "imagenet"):
+        weights_file(weights)
+    split = getattr(values, "split", "")
+    if split.endswith(SPLIT_FILE_ENDING) and not paths.expanded(split).is_file():
+        raise HpaError(
+            f"Parameter split names {split!r}, which isn't a file.",
+            "Give the path of a split file, such as the split.csv of a run.",
+        )
+
+
+def weights_file(weights: str) -> Path:
+    """The file with weights that the parameter ``weights`` names; it is HDF5, which holds no code.
+
+    Raises:
+        HpaError: If there is no such file, or it is none of HDF5.
+    """
+    path = paths.expanded(weights)
+    remedy = "Give the path of a .h5 or .weights.h5 file with weights of the backbone."
+    if not path.is_file():
+        raise HpaError(
+            f"Parameter weights names {weights!r}, which is neither 'imagenet', 'none' nor a file.",
+            remedy,
+        )
+    with path.open("rb") as stream:
+        begins_well = stream.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
+    if path.suffix != ".h5" or not begins_well:
+        raise HpaError(f"Weights {path} (parameter weights) aren't an HDF5 file.", remedy)
+    return path
+
+
+def parse_yaml(text: str) -> Any:
+    """Read YAML that holds plain values only.
+
+    Raises:
+        yaml.YAMLError: If it is no YAML, names a Python object, gives a key twice, or holds a
+            value that no parameter can have, such as a date that isn't one.
+    """
+    try:
+        return yaml.load(text, _UniqueKeyLoader)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise yaml.YAMLError(f"a value can't be read ({error})") from error
 
 
 def read_preset(path: Path) -> dict[str, Any]:
@@ -373,7 +469,7 @@ def read_preset(path: Path) -> dict[str, Any]:
         HpaError: If the file is missing, no YAML, no mapping, or names an unknown parameter.
     """
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeyLoader)
+        values = parse_yaml(files.read_text(paths.expanded(path)))
     except OSError as error:
         available = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.yaml")))
         raise HpaError(

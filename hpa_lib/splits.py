@@ -10,7 +10,6 @@ one part. The reference study's split is kept beside it as it was printed, to sh
 A split can be written to a file and read from there.
 """
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +17,11 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from hpa_lib import files, labels, stratification
+from hpa_lib import csv_tables, files, labels, paths, stratification
 from hpa_lib.dataset import Dataset
-from hpa_lib.errors import HpaError
+from hpa_lib.errors import HpaError, shown
 from hpa_lib.near_duplicates import NearDuplicates
-from hpa_lib.parameters import SPLIT_FILE_ENDING
+from hpa_lib.parameters import SPLIT_FILE_ENDING, fold_of
 
 PARTS: tuple[str, ...] = ("training", "validation", "threshold", "report")
 
@@ -36,6 +35,9 @@ _EXAMPLE = (
     "A split file has the columns Id and part, for example 'abc,training'; the parts are "
     f"{', '.join(PARTS)}, and only threshold may be left out."
 )
+
+_SEED_OF_FOLDS = 0
+_LEAST_FOR_FOLDS = 40
 
 # Twentieths of the data that go to each part of the stratified split.
 _TWENTIETHS = {"training": 12, "validation": 2, "threshold": 2, "report": 4}
@@ -75,6 +77,11 @@ class Split:
         everything = np.unique(np.concatenate(list(self.parts.values())))
         shown = everything if self.protocol == "study" else self.parts["report"]
         return {**apart, "shown": shown[:_SHOWN]}
+
+    def parts_of(self, row: int) -> str:
+        """Names of the parts that hold a row, such as ``"validation"``, for reading."""
+        names = [name for name, rows in self.parts.items() if np.isin(row, rows)]
+        return " and ".join(names) or "(no part)"
 
     @property
     def fingerprint(self) -> str:
@@ -249,23 +256,72 @@ def stratified_split(dataset: Dataset, seed: int = 0, near: NearDuplicates | Non
     Raises:
         HpaError: If there are fewer than 20 samples or groups.
     """
+    unit, counts = _units(dataset, near, sum(_TWENTIETHS.values()))
+    part = stratification.deal(counts, tuple(_TWENTIETHS.values()), seed)[unit]
+    parts = {name: np.flatnonzero(part == number) for number, name in enumerate(_TWENTIETHS)}
+    return Split("stratified", parts, dataset.fingerprint, "" if near is None else near.digest)
+
+
+def fold_split(
+    dataset: Dataset, fold: int, folds: int, near: NearDuplicates | None = None
+) -> Split:
+    """The parts of one fold of a cross-validation: the fold is the report part.
+
+    What lies outside of it is divided as by `stratified_split`: six parts for training, one for
+    validation, one for thresholds. All of it belongs to the dataset, whatever the seed of a
+    training: the reports of all folds cover each sample exactly once, and networks trained on one
+    fold with several seeds can be averaged, since none has seen the threshold part of another.
+
+    Args:
+        dataset: At least 40 samples, or groups of near-duplicates.
+        fold: From 1 to `folds`.
+        folds: At least 2.
+        near: As for `stratified_split`.
+
+    Raises:
+        HpaError: If there are fewer samples or groups.
+    """
+    unit, counts = _units(dataset, near, _LEAST_FOR_FOLDS)
+    reported = stratification.deal(counts, (1,) * folds, _SEED_OF_FOLDS) == fold - 1
+    others = np.flatnonzero(~reported)
+    shares = {name: share for name, share in _TWENTIETHS.items() if name != "report"}
+    part = np.full(len(counts), len(shares))
+    part[others] = stratification.deal(counts[others], tuple(shares.values()), _SEED_OF_FOLDS)
+    names = (*shares, "report")
+    parts = {name: np.flatnonzero(part[unit] == number) for number, name in enumerate(names)}
+    return Split("stratified", parts, dataset.fingerprint, "" if near is None else near.digest)
+
+
+def _units(
+    dataset: Dataset, near: NearDuplicates | None, least: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is dealt as one: the unit of each sample, and the counts of each unit.
+
+    Args:
+        dataset: The samples.
+        near: Near-duplicates that make one unit.
+        least: Units that it takes at least.
+
+    Returns:
+        Shape (samples,), and shape (units, 29): samples of each class, and samples in all.
+
+    Raises:
+        HpaError: If there are fewer units.
+    """
     samples = len(dataset)
     groups = np.arange(samples) if near is None else near.groups(samples)
     names, unit = np.unique(groups, return_inverse=True)
-    folds = sum(_TWENTIETHS.values())
-    if len(names) < folds:
+    if len(names) < least:
         grouped = f" in {len(names)} groups of near-duplicates" if len(names) < samples else ""
         raise HpaError(
-            f"Dataset {dataset.name} has {samples} samples{grouped}; four parts need at least "
-            f"{folds}.",
+            f"Dataset {dataset.name} has {samples} samples{grouped}; the split needs at least "
+            f"{least}.",
             "Add samples, or set synthetic_samples higher.",
         )
     counts = np.zeros((len(names), len(labels.CLASS_NAMES) + 1), dtype=np.int64)
     columns = np.column_stack((dataset.multi_hot, np.ones(samples, dtype=np.int64)))
     np.add.at(counts, unit, columns)
-    part = stratification.deal(counts, tuple(_TWENTIETHS.values()), seed)[unit]
-    parts = {name: np.flatnonzero(part == number) for number, name in enumerate(_TWENTIETHS)}
-    return Split("stratified", parts, dataset.fingerprint, "" if near is None else near.digest)
+    return unit, counts
 
 
 def write(path: Path, division: Split, dataset: Dataset) -> None:
@@ -295,10 +351,10 @@ def read(path: Path, dataset: Dataset) -> Split:
         HpaError: If the file can't be read, belongs to another dataset, or doesn't put every
             sample into exactly one known part, or leaves a part other than threshold empty.
     """
-    path = Path(path).expanduser()
+    path = paths.expanded(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        table = pd.read_csv(io.StringIO(text), comment="#", dtype=str, keep_default_na=False)
+        text = files.read_text(path, "utf-8-sig")
+        table = csv_tables.parse(text)
     except (OSError, ValueError) as error:  # what pandas and UTF-8 raise are ValueErrors
         reason = getattr(error, "strerror", None) or error
         raise HpaError(
@@ -339,14 +395,14 @@ def _rows_of(path: Path, table: pd.DataFrame, dataset: Dataset) -> np.ndarray:
         raise HpaError(f"{place} lacks the column {missing[0]}.", _EXAMPLE)
     unknown = table.loc[~table["part"].isin(PARTS), "part"]
     if len(unknown):
-        raise HpaError(f"{place} names the part {unknown.iloc[0]!r}.", _EXAMPLE)
+        raise HpaError(f"{place} names the part {shown(unknown.iloc[0])}.", _EXAMPLE)
     repeated = table.loc[table["Id"].duplicated(keep=False)]
     if len(repeated):
         sample_id = repeated["Id"].iloc[0]
         parts = ", ".join(repeated.loc[repeated["Id"] == sample_id, "part"])
         raise HpaError(
-            f"{place} gives Id {sample_id} more than once ({parts}; {repeated['Id'].nunique():,} "
-            "such Ids in all).",
+            f"{place} gives Id {sample_id:.80} more than once ({parts:.80}; "
+            f"{repeated['Id'].nunique():,} such Ids in all).",
             "Put each sample into one part. The study's split, whose parts overlap, is had by "
             "setting split to study.",
         )
@@ -354,7 +410,7 @@ def _rows_of(path: Path, table: pd.DataFrame, dataset: Dataset) -> np.ndarray:
     strange = [sample_id for sample_id in table["Id"] if sample_id not in row_of]
     if strange:
         raise HpaError(
-            f"{place} names Id {strange[0]}, which dataset {dataset.name} lacks "
+            f"{place} names Id {strange[0]:.80}, which dataset {dataset.name} lacks "
             f"({len(strange):,} in all).",
             "Remove these rows.",
         )
@@ -375,12 +431,15 @@ def split(
 
     Args:
         dataset: The samples to divide.
-        protocol: ``"stratified"``, ``"study"``, or the path of a split file.
+        protocol: ``"stratified"``, a fold such as ``"fold 2 of 5"``, ``"study"``, or the path of
+            a split file.
         seed: For the stratified split.
-        near: For the stratified split: near-duplicates to keep together.
+        near: For the stratified split and a fold: near-duplicates to keep together.
     """
     if protocol.endswith(SPLIT_FILE_ENDING):
         return read(Path(protocol), dataset)
     if protocol == "study":
         return study_split(dataset)
+    if fold := fold_of(protocol):
+        return fold_split(dataset, *fold, near)
     return stratified_split(dataset, seed, near)

@@ -1,3 +1,5 @@
+from typing import Literal, get_args, get_origin
+
 import pytest
 import yaml
 from hypothesis import given
@@ -137,10 +139,17 @@ def test_choices_are_named():
     assert "'composite' or 'rgby'" in refusal({"composition": "rgb"}).problem
 
 
-def test_split_is_a_protocol_or_a_csv_file():
-    assert parameters.validate("1_explore", {"split": "my/split.csv"}).split == "my/split.csv"
-    error = refusal({"split": "random"})
-    assert "should be stratified, study, or a file ending in .csv" in error.problem
+@pytest.mark.parametrize("split", ["stratified", "fold 2 of 5", "fold 20 of 20", "my/split.csv"])
+def test_split_is_a_protocol_a_fold_or_a_csv_file(split):
+    assert parameters.validate("1_explore", {"split": split}).split == split
+
+
+@pytest.mark.parametrize("split", ["random", "fold 0 of 5", "fold 6 of 5", "fold 1 of 1",
+                                   "fold 1 of 21", "fold 2 of 5 ", "Fold 2 of 5"])  # fmt: skip
+def test_split_of_no_kind_is_refused(split):
+    assert (
+        "a fold such as 'fold 2 of 5' of at most 20, or a file" in refusal({"split": split}).problem
+    )
 
 
 def test_whole_number_serves_as_learning_rate():
@@ -235,3 +244,11 @@ def test_written_parameters_are_read_back_unchanged(tmp_path_factory, values):
     checked = parameters.validate("2_train_resnet", values)
     parameters.write_yaml(path, checked.model_dump())
     assert parameters.validate("2_train_resnet", parameters.read_preset(path)) == checked
+
+
+@pytest.mark.parametrize("notebook", parameters.MODELS)
+def test_help_text_names_each_choice_but_the_default_or_where_they_stand(notebook):
+    for name, field in parameters.MODELS[notebook].model_fields.items():
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        for choice in choices if "see hpa_lib." not in field.description else ():
+            assert choice == field.default or choice in field.description, (name, choice)

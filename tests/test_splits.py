@@ -218,6 +218,46 @@ def test_stratified_split_takes_20_samples_without_any_label(labelled):
     assert whole(splits.stratified_split(labelled([()] * 20))).tolist() == list(range(20))
 
 
+@settings(max_examples=15)
+@given(
+    samples=st.integers(60, 150),
+    folds=st.integers(2, 6),
+    pairs=st.integers(0, 10),
+    seed=st.integers(0, 99),
+)
+def test_reports_of_all_folds_cover_each_sample_once(samples, folds, pairs, seed):
+    sets = random_label_sets(samples, seed)
+    table = dataset.Dataset("t", Path("nowhere"), tuple(map(str, range(samples))), sets, "f" * 64)
+    near = random_pairs(samples, pairs, seed)
+    divided = [splits.fold_split(table, fold, folds, near) for fold in range(1, folds + 1)]
+    for one in divided:
+        assert (whole(one) == np.arange(samples)).all()
+        assert not one.torn(near)
+        assert all(len(part) for part in one.parts.values())
+    reported = np.concatenate([one.parts["report"] for one in divided])
+    assert (np.sort(reported) == np.arange(samples)).all()
+
+
+def test_a_fold_does_not_depend_on_the_seed(labelled):
+    table = labelled(random_label_sets(200, 0))
+    first, second = (splits.split(table, "fold 2 of 5", seed) for seed in (1, 2))
+    assert first.fingerprint == second.fingerprint
+    assert first.fingerprint != splits.split(table, "fold 3 of 5", 1).fingerprint
+    assert [len(part) for part in first.parts.values()] == [120, 20, 20, 40]
+
+
+def test_each_class_is_shared_out_over_folds(labelled):
+    table = labelled([(0,)] * 150 + [(1, 2)] * 50 + [(10,)] * 5)
+    for fold in range(1, 6):
+        report = splits.fold_split(table, fold, 5).parts["report"]
+        assert table.multi_hot[report][:, [0, 1, 2, 10]].sum(axis=0).tolist() == [30, 10, 10, 1]
+
+
+def test_folds_of_a_small_dataset_are_refused(labelled):
+    with pytest.raises(HpaError, match="39 samples; the split needs at least 40"):
+        splits.fold_split(labelled([(0,)] * 39), 1, 2)
+
+
 def test_split_by_name_of_the_protocol(labelled):
     opened = labelled(random_label_sets(60, 0))
     assert splits.split(opened, "study", 5).fingerprint == splits.study_split(opened).fingerprint
