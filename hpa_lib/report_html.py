@@ -3,6 +3,10 @@
 Bleach keeps what an allow list names: no script, style or handler survives, and nothing that a
 browser would fetch. Pictures from elsewhere become links. Each table gets a box that scrolls,
 ``scope`` on its headers, and a class on its columns of numbers.
+
+Tables as pandas writes them are most of what a page holds, and bleach's parser would take most of
+the time of a publication for them. `_plain_tables` reads them with the parser of XML, which is
+some ten times faster, and takes nothing but table elements; all else goes to bleach.
 """
 
 import re
@@ -11,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
+from xml.etree import ElementTree
 
 from bleach.sanitizer import Cleaner
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from hpa_lib.report_text import slug
 
@@ -47,6 +52,17 @@ _INDEX_NAMES = re.compile(
     r"(?P<end>\s*</thead>)",
     re.DOTALL,
 )
+_PLAIN_CHILDREN: dict[str, tuple[str, ...]] = {
+    "div": ("div", "table"),
+    "table": ("thead", "tbody", "tfoot"),
+    "thead": ("tr",),
+    "tbody": ("tr",),
+    "tfoot": ("tr",),
+    "tr": ("th", "td"),
+    "th": (),
+    "td": (),
+}
+_MOST_BOXES = 20  # a limit for the recursion in `_collect`
 _SCROLL = {"class": "scroll", "role": "group", "tabindex": "0", "aria-label": "Table, may scroll"}
 
 
@@ -61,7 +77,59 @@ def safe_html(html: str) -> Markup:
         Well-formed HTML of known elements and attributes. Headings carry no identifier; links
         within the page lead to `report_text.slug` of their target.
     """
-    return Markup(_INDEX_NAMES.sub(_move_names, _cleaner().clean(_NO_PROSE.sub("", html))))
+    prose = _NO_PROSE.sub("", html)
+    plain = _plain_tables(prose)
+    safe = _cleaner().clean(prose) if plain is None else plain
+    return Markup(_INDEX_NAMES.sub(_move_names, safe))
+
+
+def _plain_tables(html: str) -> str | None:
+    """What bleach makes of tables that hold nothing but text; None for any other HTML."""
+    if "<table" not in html or html.count("<div") > _MOST_BOXES:
+        return None
+    try:
+        root = ElementTree.fromstring(f"<div>{html}</div>")
+    except ElementTree.ParseError:
+        return None
+    tokens: list[_Token] = []
+    if not _collect(root, tokens):
+        return None
+    return "".join(map(_written, _tables(tokens[1:-1])))
+
+
+def _collect(element: ElementTree.Element, tokens: list[_Token]) -> bool:
+    """Append an element with all that it holds, without the white space between elements.
+
+    Returns:
+        False if an element or a text stands where tables of text have none.
+    """
+    name, text = element.tag, element.text or ""
+    children = _PLAIN_CHILDREN[name]
+    kept = {key: value for key, value in element.items() if _is_allowed(name, key, value)}
+    tokens.append(_start(name, kept))
+    if not children and text:
+        tokens.append({"type": "Characters", "data": text})
+    elif not text.isspace() and text:
+        return False
+    for child in element:
+        tail = child.tail
+        if child.tag not in children or (tail and not tail.isspace()):
+            return False
+        if not _collect(child, tokens):
+            return False
+    tokens.append(_end(name))
+    return True
+
+
+def _written(token: _Token) -> str:
+    """A token of a plain table as HTML."""
+    kind = token["type"]
+    if kind == "Characters":
+        return escape(token["data"])
+    if kind == "EndTag":
+        return f"</{token['name']}>\n"
+    attributes = [f' {key}="{escape(value)}"' for (_, key), value in token["data"].items()]
+    return f"<{token['name']}{''.join(attributes)}>"
 
 
 @cache
@@ -148,26 +216,29 @@ def _cells(table: list[_Token]) -> Iterator[_Cell]:
     """The cells of a table with the column that each begins in."""
     in_head, row, column = False, 0, 0
     covered: dict[int, int] = {}  # column → last row that a cell from above or beside reaches
-    start, text = {}, ""
+    start, texts = {}, []
     for token in table:
-        if _opens(token, "thead") or _closes(token, "thead"):
-            in_head = _opens(token, "thead")
-        elif _opens(token, "tr"):
-            row, column = row + 1, 0
-        elif _opens(token, "td", "th"):
-            while covered.get(column, 0) >= row:
-                column += 1
-            start, text = token, ""
-        elif _closes(token, "td", "th"):
-            yield _Cell(start, token, column, in_head, text.strip())
-            width, height = (_span(start, name) for name in ("colspan", "rowspan"))
-            covered |= dict.fromkeys(range(column, column + width), row + height - 1)
-        elif token["type"] in ("Characters", "SpaceCharacters"):
-            text += token["data"]
+        match token["type"], token.get("name"):
+            case (("Characters" | "SpaceCharacters"), _):
+                texts.append(token["data"])
+            case "StartTag", ("td" | "th"):
+                while covered.get(column, 0) >= row:
+                    column += 1
+                start, texts = token, []
+            case "EndTag", ("td" | "th"):
+                yield _Cell(start, token, column, in_head, "".join(texts).strip())
+                width, height = (_span(start, name) for name in ("colspan", "rowspan"))
+                for each in range(column, column + width):
+                    covered[each] = row + height - 1
+            case "StartTag", "tr":
+                row, column = row + 1, 0
+            case ("StartTag" | "EndTag") as kind, "thead":
+                in_head = kind == "StartTag"
 
 
 def _span(cell: _Token, name: str) -> int:
-    return min(max(int(cell["data"].get((None, name), 1)), 1), 1000)
+    text = cell["data"].get((None, name))
+    return 1 if text is None else min(max(int(text), 1), 1000)
 
 
 def _describe_headers(cells: list[_Cell]) -> None:

@@ -15,6 +15,8 @@ from hpa_lib.files import write_json, write_text
 from hpa_lib.report_curves import learning_curves
 from hpa_lib.report_runs import STATUSES, ReportedRun
 
+_KINDS = ("Parameter", "Metric", "Provenance")
+
 
 def write_index(runs: Iterable[ReportedRun], reports_folder: Path) -> None:
     """Write ``index.html`` and ``runs.json``, the newest run first."""
@@ -90,18 +92,38 @@ def _render(runs: list[ReportedRun]) -> str:
         unfinished=[run for run in runs if run.status in ("failed", "interrupted")],
         compared=[run.name for run in dict.fromkeys((*trained, *runs))][:2],
         curves=learning_curves(runs),
-        comparison=Markup(_script_json({run.name: _comparable(run) for run in runs})),
+        comparison=Markup(_script_json(_comparison(runs))),
     )
+
+
+def _comparison(runs: list[ReportedRun]) -> dict[str, Any]:
+    """All facts of all runs in a form that stays small, as runs share most of them.
+
+    Returns:
+        ``runs`` (their names) and ``facts``. A fact has ``kind``, ``name``, ``texts`` (each
+        different one once) and ``choice`` (for each run the index of its text; null without).
+    """
+    facts: dict[tuple[str, str], list[str | None]] = {}
+    for row, run in enumerate(runs):
+        for kind, named in _comparable(run).items():
+            for name, text in named.items():
+                facts.setdefault((kind, name), [None] * len(runs))[row] = text
+    described = []
+    for (kind, name), texts in sorted(facts.items(), key=lambda fact: _KINDS.index(fact[0][0])):
+        different = dict.fromkeys(text for text in texts if text is not None)
+        index = {text: number for number, text in enumerate(different)}
+        choice = [index.get(text) for text in texts]
+        described.append({"kind": kind, "name": name, "texts": list(index), "choice": choice})
+    return {"runs": [run.name for run in runs], "facts": described}
 
 
 def _comparable(run: ReportedRun) -> dict[str, Any]:
     """Facts of a run that the index compares, as group → name → text."""
     own = ("Run", "Started", "Finished")
-    return {
-        "Parameter": {name: report_text.parameter(value) for name, value in run.parameters.items()},
-        "Metric": {label: report_text.metric(value) for label, value in run.headline.items()},
-        "Provenance": {label: text for label, text in run.provenance() if label not in own},
-    }
+    parameters = {name: report_text.parameter(value) for name, value in run.parameters.items()}
+    metrics = {label: report_text.metric(value) for label, value in run.headline.items()}
+    provenance = {label: text for label, text in run.provenance() if label not in own}
+    return dict(zip(_KINDS, (parameters, metrics, provenance), strict=True))
 
 
 def _script_json(value: Any) -> str:

@@ -17,7 +17,9 @@ from traitlets.config import Config
 
 from hpa_lib import report_templates, report_text
 from hpa_lib.errors import HpaError
+from hpa_lib.files import read_text
 from hpa_lib.report_notebook import MIME_PRIORITY, NotebookContent
+from hpa_lib.report_privacy import Concealer
 from hpa_lib.report_runs import STATUSES, ReportedRun
 
 DOWNLOADS: dict[str, str] = {
@@ -53,8 +55,9 @@ def render_page(
     Raises:
         HpaError: If there is no run and the notebook is missing or no notebook.
     """
-    source = _read_notebook(notebook, required=run is None)
-    shown = source or nbformat.v4.new_notebook()
+    conceal = run.conceal if run else Concealer()
+    source = _read_notebook(notebook, conceal, required=run is None)
+    shown = _Shown(source or nbformat.v4.new_notebook())
     content = NotebookContent(shown, run.title if run else None)
     resources = {
         "css": report_templates.asset("hpa/report.css"),
@@ -81,13 +84,20 @@ def render_page(
     return html
 
 
-def _read_notebook(path: Path, required: bool) -> NotebookNode | None:
+class _Shown(NotebookNode):
+    """A notebook that nbconvert renders as it is, rather than a copy of a copy."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shown":
+        return self
+
+
+def _read_notebook(path: Path, conceal: Concealer, required: bool) -> NotebookNode | None:
     if not path.is_file():
         if required:
             raise HpaError(f"Notebook {path} is missing.", "Name a file that exists.")
         return None
     try:
-        return nbformat.read(path, as_version=4)
+        return nbformat.reads(conceal(read_text(path)), as_version=4)
     except Exception as error:  # nbformat raises many types for a damaged file
         if required:
             raise HpaError(

@@ -1,6 +1,7 @@
 """Read run folders as reports show them: manifest, headline figures, training history."""
 
 import csv
+import unicodedata
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -11,6 +12,7 @@ from nbconvert.filters import strip_ansi
 from hpa_lib import report_text
 from hpa_lib.errors import HpaError
 from hpa_lib.files import read_json
+from hpa_lib.report_privacy import Concealer, conceal_all
 
 STATUSES: dict[str, tuple[str, str]] = {
     "complete": ("Complete", "All cells ran and the metrics are on disk."),
@@ -29,6 +31,9 @@ RESERVED_NAMES: tuple[str, ...] = ("index.html", "runs.json", "README.md")
 UNPUBLISHED: tuple[str, ...] = ("host", "process")
 """Fields of the manifest that say where a run is computed. Reports leave them out."""
 
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "dataset": (dict, type(None)), "inputs": list, "parameters": dict, "preset_parameters": dict,
+}  # fmt: skip
 _TRAINING_NOTEBOOKS = ("2_", "3_")
 
 
@@ -38,7 +43,8 @@ class ReportedRun:
 
     Attributes:
         folder: The run folder.
-        manifest: Content of ``manifest.json`` without the fields `UNPUBLISHED`.
+        manifest: Content of ``manifest.json`` without the fields `UNPUBLISHED`, concealed.
+        conceal: Leaves out of the run's texts what isn't published; see `report_privacy`.
         has_manifest: Whether ``manifest.json`` could be read.
         headline: Readable name → figure, in the order of ``metrics.json``.
         history: Column → cells as text, from ``history.csv``; empty without that file.
@@ -46,6 +52,7 @@ class ReportedRun:
 
     folder: Path
     manifest: dict[str, Any]
+    conceal: Concealer
     has_manifest: bool
     headline: dict[str, float]
     history: dict[str, tuple[str, ...]]
@@ -141,22 +148,33 @@ def read_runs(runs_folder: Path) -> list[ReportedRun]:
         runs_folder: Folder with one folder a run. It may be missing.
 
     Raises:
-        HpaError: If a run has the name of a file that lies in the reports folder.
+        HpaError: If a run has the name of a file that lies in the reports folder, or of another
+            run. Names that differ only in case or in the form of their accents are one name to
+            macOS and Windows, where a published folder may be unpacked.
     """
     if not runs_folder.is_dir():
         return []
     runs = []
+    taken = {_folded(name): f"a file in the reports folder, {name}" for name in RESERVED_NAMES}
     for folder in sorted(runs_folder.iterdir()):
         run = None if folder.name.startswith(".") else read_run(folder)
         if run is None:
             continue
-        if run.name in RESERVED_NAMES:
+        other = taken.get(_folded(run.name))
+        if other:
             raise HpaError(
-                f"Run folder {folder} has the name of a file in the reports folder.",
-                "Rename the run folder.",
+                f"Run folder {folder} has, on computers that don't tell upper from lower case, "
+                f"the name of {other}.",
+                "Rename the run folder, or move it elsewhere.",
             )
+        taken[_folded(run.name)] = f"run folder {folder}"
         runs.append(run)
     return runs
+
+
+def _folded(name: str) -> str:
+    """What file systems that ignore case and the form of accents take a name for."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def read_run(folder: Path) -> ReportedRun | None:
@@ -165,18 +183,30 @@ def read_run(folder: Path) -> ReportedRun | None:
     if not path.is_file():
         return None
     manifest = read_mapping(path)
-    told = manifest or {"status": "failed", "reason": "manifest.json can't be read."}
+    told = {
+        key: value
+        for key, value in manifest.items()
+        if key not in UNPUBLISHED and isinstance(value, _KINDS.get(key, object))
+    } or {"status": "failed", "reason": "manifest.json can't be read."}
+    conceal = Concealer(_data(told))
     headline = read_mapping(folder / "metrics.json").get("headline")
     headline = headline if isinstance(headline, dict) else {}
     return ReportedRun(
         folder=folder,
-        manifest={key: value for key, value in told.items() if key not in UNPUBLISHED},
+        manifest=conceal_all(told, conceal),
+        conceal=conceal,
         has_manifest=bool(manifest),
         headline={
             label: value for label, value in headline.items() if report_text.is_number(value)
         },
         history=_read_history(folder / "history.csv"),
     )
+
+
+def _data(manifest: dict[str, Any]) -> str:
+    """The data folder that a run was given; empty where the manifest doesn't say."""
+    data = manifest.get("parameters", {}).get("data")
+    return data if isinstance(data, str) else ""
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 `publish` writes one page a run, the files to download beside it, ``index.html`` with all runs side
 by side, and ``runs.json`` with the same facts for programs. A page is one file: style, script and
-pictures are inside, and nothing is fetched from anywhere.
+pictures are inside, and nothing is fetched from anywhere. The folder serves any web server as it
+is; ``.nojekyll`` keeps GitHub Pages from leaving out names that begin with an underscore.
 """
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import joblib
 
 from hpa_lib import report_templates
 from hpa_lib.errors import HpaError
@@ -18,6 +22,7 @@ from hpa_lib.report_page import DOWNLOADS, render_page
 from hpa_lib.report_runs import ReportedRun, read_mapping, read_run, read_runs
 
 _PAGE_RECORD = ".page.json"
+_PAGES_A_PROCESS = 60  # as many as take the time that a process needs to begin
 
 
 def publish(runs_folder: Path, reports_folder: Path) -> list[Path]:
@@ -37,14 +42,17 @@ def publish(runs_folder: Path, reports_folder: Path) -> list[Path]:
         The run pages that were built or built again, in the order of their names.
 
     Raises:
-        HpaError: If a run has the name of a file that lies in the reports folder.
+        HpaError: If a run has the name of a file that lies in the reports folder, or of another
+            run but for upper and lower case.
     """
     runs_folder, reports_folder = Path(runs_folder), Path(reports_folder)
     runs = read_runs(runs_folder)
     names = {run.name for run in runs}
     _remove_stale_pages(reports_folder, names)
-    built = [page for run in runs if (page := _publish_run(run, reports_folder, names))]
+    needed = (_outdated(run, reports_folder, names) for run in runs)
+    built = _build_all([page for page in needed if page])
     write_index(runs, reports_folder)
+    (reports_folder / ".nojekyll").touch()
     return built
 
 
@@ -74,14 +82,8 @@ def render_notebook(notebook: Path, run_folder: Path | None) -> str:
     return render_page(Path(notebook), run)
 
 
-def _publish_run(run: ReportedRun, reports_folder: Path, names: set[str]) -> Path | None:
-    """Write the page of a run and its downloads; None if they are up to date.
-
-    They are made in a hidden folder that replaces the page's as a whole. Files aren't forced to
-    the disk one by one, which takes longer than all else: a page that a power cut has shortened
-    is told by its sizes and made again.
-    """
-    folder = reports_folder / run.name
+def _outdated(run: ReportedRun, reports_folder: Path, names: set[str]) -> "_Page | None":
+    """The page that a run needs; None if it is up to date."""
     known_runs = {name for name in run.inputs if name in names}
     files = [run.folder / name for name in DOWNLOADS if (run.folder / name).is_file()]
     digest = digest_json(
@@ -92,19 +94,58 @@ def _publish_run(run: ReportedRun, reports_folder: Path, names: set[str]) -> Pat
             "files": {path.name: digest_file(path) for path in files},
         }
     )
+    folder = reports_folder / run.name
     record = read_mapping(folder / _PAGE_RECORD)
     if record.get("digest") == digest and record.get("sizes") == _sizes(folder):
         return None
-    making = reports_folder / f".{run.name}"
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir(parents=True)
-    downloads = [_copied(path, run, making) for path in files if _is_published(path, run)]
-    page = render_page(run.folder / "notebook.ipynb", run, known_runs, downloads)
-    (making / "index.html").write_text(page, encoding="utf-8")
-    _write_json(making / _PAGE_RECORD, {"digest": digest, "sizes": _sizes(making)})
-    shutil.rmtree(folder, ignore_errors=True)
-    making.rename(folder)
-    return folder / "index.html"
+    return _Page(run, folder, known_runs, files, digest)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A page to build.
+
+    Attributes:
+        run: Its run.
+        folder: Where it goes.
+        known_runs: Inputs of the run that have a page of their own.
+        files: Files of the run to copy beside the page.
+        digest: Identifies everything that shapes the page.
+    """
+
+    run: ReportedRun
+    folder: Path
+    known_runs: set[str]
+    files: list[Path]
+    digest: str
+
+    def build(self) -> Path:
+        """Write the page and its downloads; return the page's path.
+
+        They are made in a hidden folder that replaces the page's as a whole. Files aren't forced
+        to the disk one by one, which takes longer than all else: a page that a power cut has
+        shortened is told by its sizes and made again.
+        """
+        making = self.folder.with_name(f".{self.run.name}")
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        published = [path for path in self.files if _is_published(path, self.run)]
+        downloads = [_copied(path, self.run, making) for path in published]
+        notebook = self.run.folder / "notebook.ipynb"
+        page = render_page(notebook, self.run, self.known_runs, downloads)
+        (making / "index.html").write_text(page, encoding="utf-8")
+        _write_json(making / _PAGE_RECORD, {"digest": self.digest, "sizes": _sizes(making)})
+        shutil.rmtree(self.folder, ignore_errors=True)
+        making.rename(self.folder)
+        return self.folder / "index.html"
+
+
+def _build_all(pages: list[_Page]) -> list[Path]:
+    """Build pages, many of them on all cores."""
+    workers = min(joblib.cpu_count(), len(pages) // _PAGES_A_PROCESS)
+    if workers < 2:
+        return [page.build() for page in pages]
+    return joblib.Parallel(workers)(joblib.delayed(page.build)() for page in pages)
 
 
 def _is_published(path: Path, run: ReportedRun) -> bool:
@@ -112,10 +153,13 @@ def _is_published(path: Path, run: ReportedRun) -> bool:
 
 
 def _copied(path: Path, run: ReportedRun, folder: Path) -> Path:
-    """Copy a file of the run for download, the manifest without its unpublished fields."""
+    """Copy a file of the run for download, without what isn't published; see `report_privacy`."""
     copy = folder / path.name
     if path.name == "manifest.json":
         _write_json(copy, run.manifest)
+    elif path.suffix != ".csv":
+        text = path.read_text(encoding="utf-8", errors="replace")
+        copy.write_text(run.conceal(text), encoding="utf-8")
     else:
         shutil.copyfile(path, copy)
     return copy

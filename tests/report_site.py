@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 
 from hpa_lib.files import write_json
 
+HOSTILE_TEXT = (
+    "</script><script>document.title='broken';alert(1)</script><img src=x onerror=alert(2)>\"'&"
+)
 ALT = 'Line plot of "loss" & F1 over 8 epochs; F1 rises <fast>.'
 
 

@@ -1,7 +1,12 @@
+import re
+
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from report_site import Page, assert_offline
 
+from hpa_lib import report_html
 from hpa_lib.report_html import safe_html
 
 HOSTILE = [
@@ -135,3 +140,37 @@ def test_a_table_scrolls_by_itself():
         "div",
         {"class": "scroll", "role": "group", "tabindex": "0", "aria-label": "Table, may scroll"},
     )
+
+
+TEXTS = st.sampled_from(
+    [*HOSTILE, "a & b", "&lt;b&gt;", "&nbsp;x", "0.5", "", " \n", "é µ", '"']
+) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+def meaning(html):
+    """Elements with their attributes, and the text of each cell without space at its ends."""
+    page = Page(html)
+    texts = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", str(html), re.DOTALL)
+    return page.elements, [Page(text).text.strip() for text in texts]
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3), st.booleans(), TEXTS)
+def test_tables_of_text_are_read_as_bleach_reads_them(rows, escape, name):
+    frame = pd.DataFrame(rows, columns=["class", name]).set_index("class")
+    html = frame.to_html(escape=escape, notebook=True)
+    fast = safe_html.__wrapped__(html)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_html, "_plain_tables", lambda html: None)
+        slow = safe_html.__wrapped__(html)
+    assert meaning(fast) == meaning(slow)
+
+
+def test_pandas_tables_take_the_fast_way_and_others_do_not():
+    frame = pd.DataFrame({"a": ["<script>"]}, pd.MultiIndex.from_tuples([("x", "<b>")]))
+    for html in (frame.to_html(), frame.to_html(border=2)):
+        assert "&lt;script&gt;" in report_html._plain_tables(html)
+    spoiled = frame.to_html().replace("&lt;script&gt;", "{}")
+    for inside in ("<img src='x'/>", "<script>x</script>", "<a href='#b'>b</a>", "&nbsp;", "<br>"):
+        assert report_html._plain_tables(spoiled.format(inside)) is None
+    for html in ("text<table/>", "<table/>text", "<table>text</table>", "<table><tr/></table>"):
+        assert report_html._plain_tables(html) is None

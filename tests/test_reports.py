@@ -70,15 +70,23 @@ def test_every_link_within_the_site_leads_somewhere(folders):
     write_run(runs, "first & <second>?#%41")
     write_run(runs, "later", inputs=["first & <second>?#%41", "gone"])
     reports.publish(runs, reports_folder)
-    for file in reports_folder.rglob("index.html"):
-        page = Page(file.read_text())
-        identifiers = {attributes.get("id") for _, attributes in page.elements}
+    pages = {file: Page(file.read_text()) for file in reports_folder.rglob("index.html")}
+    identifiers = {
+        file: {attributes.get("id") for _, attributes in page.elements}
+        for file, page in pages.items()
+    }
+    linked = set()
+    for file, page in pages.items():
         for attributes in page.all("a"):
-            target = attributes.get("href", "")
-            if target.startswith("#"):
-                assert target[1:] in identifiers, target
-            elif target:
-                assert (file.parent / unquote(target)).is_file(), target
+            address, _, anchor = attributes["href"].partition("#")
+            target = (file.parent / unquote(address)).resolve() if address else file
+            assert not address.startswith(("/", "file:")), address
+            assert target.is_file(), address
+            assert target.is_relative_to(reports_folder), address
+            assert not anchor or anchor in identifiers[target], anchor
+            linked.add(target)
+    published = {path for path in reports_folder.rglob("[!.]*") if path.is_file()}
+    assert linked == published
     assert "gone" in page_of(reports_folder, "later").text
 
 
@@ -86,13 +94,12 @@ def test_text_from_data_is_escaped_everywhere(folders):
     runs, reports_folder = folders
     name = "<script>alert(1)<x onload='a'>\"&"
     evil = "</script><script>alert(3)</script>\"'<b>"
+    texts = ("title", "reason", "preset", "notebook", "started", "finished", "device", "python")
     write_run(
         runs,
         name,
-        title=evil,
+        **dict.fromkeys((*texts, "commit", "code_digest", "seed", "seconds"), evil),
         status="failed",
-        reason=evil,
-        preset=evil,
         parameters={evil: evil},
         preset_parameters={evil: 1},
         headline={evil: 0.5},
@@ -122,7 +129,9 @@ def test_text_from_data_is_escaped_everywhere(folders):
     page = page_of(reports_folder, name)
     assert any(image["alt"] == evil for image in page.all("img"))
     embedded = (reports_folder / "index.html").read_text().split('id="comparison-data">')[1]
-    assert list(json.loads(embedded.split("</script>")[0])) == [name]
+    assert json.loads(embedded.split("</script>")[0])["runs"] == [name]
+    (listed,) = json.loads((reports_folder / "runs.json").read_text())
+    assert (listed["run"], listed["title"]) == (name, evil)
 
 
 @pytest.mark.parametrize("missing", sorted(DOWNLOADS))
@@ -195,6 +204,7 @@ def test_pages_of_removed_runs_go_and_foreign_files_stay(folders):
     shutil.rmtree(runs / "a")
     reports.publish(runs, reports_folder)
     assert sorted(path.name for path in reports_folder.iterdir()) == [
+        ".nojekyll",
         "README.md",
         "b",
         "index.html",
@@ -214,11 +224,54 @@ def test_hidden_folders_and_folders_without_manifest_are_no_runs(folders):
     assert reports.publish(runs / "missing", reports_folder) == []
 
 
-def test_a_run_named_like_a_file_of_the_site_is_refused(folders):
+@pytest.mark.parametrize("name", ["index.html", "Runs.JSON", "README.md"])
+def test_a_run_named_like_a_file_of_the_site_is_refused(folders, name):
     runs, reports_folder = folders
-    write_run(runs, "index.html")
-    with pytest.raises(HpaError, match=r"index\.html"):
+    write_run(runs, name)
+    with pytest.raises(HpaError, match=name):
         reports.publish(runs, reports_folder)
+
+
+@pytest.mark.parametrize("names", [("run-A", "run-a"), ("caf\u00e9", "cafe\u0301")])
+def test_runs_that_some_file_systems_take_for_one_are_refused(folders, names):
+    runs, reports_folder = folders
+    for name in names:
+        (runs / name).mkdir(exist_ok=True)
+        (runs / name / "manifest.json").write_text("{}")
+    if len(list(runs.iterdir())) == 1:
+        pytest.skip("this file system takes both names for one")
+    with pytest.raises(HpaError) as caught:
+        reports.publish(runs, reports_folder)
+    assert all(name in str(caught.value) for name in names)
+    assert not reports_folder.exists()
+
+
+def test_many_pages_are_built_on_all_cores_with_the_same_bytes(folders, monkeypatch):
+    runs, reports_folder = folders
+    write_run(runs, "run-0")
+    for number in range(1, 4):
+        shutil.copytree(runs / "run-0", runs / f"run-{number}")
+    reports.publish(runs, reports_folder)
+    monkeypatch.setattr(reports, "_PAGES_A_PROCESS", 2)
+    monkeypatch.setattr(reports.joblib, "cpu_count", lambda: 2)
+    together = reports_folder.with_name("together")
+    built = reports.publish(runs, together)
+    assert [path.parent.name for path in built] == ["run-0", "run-1", "run-2", "run-3"]
+    for page in built:
+        alone = reports_folder / page.relative_to(together)
+        assert page.read_bytes() == alone.read_bytes()
+
+
+def test_hidden_records_say_nothing_of_the_run(folders):
+    runs, reports_folder = folders
+    write_run(runs)
+    reports.publish(runs, reports_folder)
+    hidden = sorted(path.name for path in reports_folder.rglob(".*"))
+    assert hidden == [".nojekyll", ".page.json"]
+    assert (reports_folder / ".nojekyll").read_bytes() == b""
+    record = json.loads((reports_folder / "20261123-train" / ".page.json").read_text())
+    assert record.keys() == {"digest", "sizes"}
+    assert set(record["sizes"]) == {"index.html", *DOWNLOADS}
 
 
 def test_a_notebook_alone_is_rendered_without_a_run(tmp_path):
@@ -289,6 +342,7 @@ def test_what_an_interrupted_publication_leaves_is_cleared(folders):
     (reports_folder / ".a" / "predictions.csv").write_text("half")
     reports.publish(runs, reports_folder)
     assert sorted(path.name for path in reports_folder.iterdir()) == [
+        ".nojekyll",
         "a",
         "index.html",
         "runs.json",

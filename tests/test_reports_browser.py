@@ -1,25 +1,26 @@
-"""The reports in a real browser, from file:// and with the network off.
+"""The reports in a real browser, from file:// and with the network off."""
 
-A test appends a script to a copy of a page; the script uses the page and writes what it saw into
-the document, which Chromium prints after running it.
-"""
-
-import html
-import json
 import re
 import shutil
-import subprocess
-from urllib.parse import quote
 
-import cv2
+import nbformat
 import pytest
-from report_site import code, png_output, write_run
+from report_site import HOSTILE_TEXT, code, display, png_output, svg_output, table_output, write_run
 
 from hpa_lib import reports
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytest.importorskip("playwright", reason="Playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+FAILED = HOSTILE_TEXT.replace("/", "∕")
+SCHEMES = ("light", "dark")
+WIDTHS = (320, 390, 820, 1440)
+PAGES = ["index.html", "a/index.html", "failed", "compare/index.html", "bare/index.html"]
+
+
+def failure():
+    trace = ["\x1b[0;31mValueError\x1b[0m: no <weights>", "\x1b[38;5;28;01mfor\x1b[39;00m x in y"]
+    return nbformat.v4.new_output("error", ename="ValueError", evalue="<b>no", traceback=trace)
 
 
 @pytest.fixture(scope="module")
@@ -36,149 +37,201 @@ def site(tmp_path_factory):
     )
     write_run(
         runs,
-        "<script>document.title='broken'<x>",
+        FAILED,
         status="failed",
         reason="HpaError: <b>no</b> weights",
         headline={},
         started="2026-11-03T00:00:00+00:00",
-        notebook_cells=[code("x = 1\n" * 30, [png_output()])],
+        notebook_cells=[code("x = 1\n" * 30, [png_output()]), code("fail()", [failure()])],
+    )
+    wide = "<table><tr><th>run</th>" + "<th>a metric of many words</th><td>0.123</td>" * 8
+    write_run(
+        runs,
+        "compare",
+        notebook="4_compare",
+        title="Compare both networks",
+        started="2026-10-31T00:00:00+00:00",
+        headline={"Macro F1 difference": 0.05},
+        inputs=["a", "b", "gone"],
+        notebook_cells=[
+            code("compare(" + "a_long_argument, " * 30 + ")", [svg_output(), table_output()]),
+            code("wide", [display({"text/html": wide + "</tr></table>"})]),
+        ],
+        without=["history.csv"],
+    )
+    write_run(
+        runs,
+        "bare",
+        notebook="1_explore",
+        status="interrupted",
+        headline={},
+        parameters={},
+        started="2026-10-30T00:00:00+00:00",
+        without=["notebook.ipynb", "history.csv", "metrics.json", "predictions.csv"],
     )
     reports.publish(runs, root / "reports")
     return root / "reports"
 
 
-@pytest.fixture
-def chromium(tmp_path):
-    """Run headless Chromium on a file; return its output after checking for complaints."""
-
-    def run(page, *options):
-        finished = subprocess.run(
-            [
-                CHROMIUM,
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--hide-scrollbars",
-                "--enable-logging=stderr",
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-                f"--user-data-dir={tmp_path / 'profile'}",
-                *options,
-                "file://" + quote(str(page)),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-        complaints = [line for line in finished.stderr.splitlines() if ":CONSOLE" in line]
-        assert complaints == []
-        return finished.stdout
-
-    return run
+@pytest.fixture(scope="module")
+def no_runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("empty")
+    reports.publish(root / "runs", root / "reports")
+    return root / "reports"
 
 
 @pytest.fixture
-def use(chromium):
-    """Run a script on a copy of a page that lies beside it; return the value it computes."""
+def visit(browser):
+    """Open a page in a browser of its own; anything that the page complains of fails the test."""
+    complaints, contexts = [], []
 
-    def run(page, script):
-        copy = page.parent / "under-test.html"
-        copy.write_text(
-            page.read_text()
-            + '<pre id="seen"></pre><script>document.getElementById("seen").textContent = '
-            + f"JSON.stringify((() => {{ {script} }})());</script>"
+    def visit(file, width=1440, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(("console", message.text)))
+        page.on("pageerror", lambda error: complaints.append(("error", str(error))))
+        page.on("requestfailed", lambda request: complaints.append(("failed", request.url)))
+        page.on("dialog", lambda dialog: (complaints.append(("dialog", "")), dialog.dismiss()))
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith(("file:", "data:"))
+                or complaints.append(("request", request.url))
+            ),
         )
-        try:
-            document = chromium(copy, "--dump-dom")
-        finally:
-            copy.unlink()
-        return json.loads(html.unescape(re.search(r'id="seen">(.*?)</pre>', document, re.S)[1]))
+        page.goto(file.as_uri())
+        return page
 
-    return run
-
-
-NAMES = 'const names = () => [...document.querySelectorAll("#runs tbody tr")]' + (
-    ".filter((row) => !row.hidden).map((row) => row.dataset.run);"
-)
+    yield visit
+    for context in contexts:
+        context.close()
+    assert complaints == []
 
 
-def test_the_table_sorts_with_empty_values_last(site, use):
-    seen = use(
-        site / "index.html",
-        NAMES
-        + """
-        const header = [...document.querySelectorAll("#runs thead th")]
-            .find((each) => each.textContent === "Macro F1");
-        const seen = [names()];
-        header.querySelector("button").click();
-        seen.push(names(), header.getAttribute("aria-sort"));
-        header.querySelector("button").click();
-        seen.push(names(), header.getAttribute("aria-sort"));
-        return [...seen, document.querySelectorAll("[aria-sort]").length];
-        """,
+def file_of(site, name):
+    return site / FAILED / "index.html" if name == "failed" else site / name
+
+
+def names(page):
+    return page.eval_on_selector_all(
+        "#runs tbody tr:not([hidden])", "rows => rows.map((row) => row.dataset.run)"
     )
-    failed = "<script>document.title='broken'<x>"
-    assert seen == [
-        [failed, "b", "a"],
-        ["a", "b", failed],
-        "descending",
-        ["b", "a", failed],
-        "ascending",
-        1,
+
+
+def test_a_complaint_of_a_page_is_noticed(browser, tmp_path):
+    # The fixture `visit` would be worthless if it saw none of these.
+    page = browser.new_page()
+    seen = []
+    page.on("console", lambda message: seen.append(message.text))
+    page.on("requestfailed", lambda request: seen.append(request.url))
+    (tmp_path / "page.html").write_text(
+        '<img src="https://example.org/a.png"><script>console.log("said")</script><p>grey'
+    )
+    page.goto((tmp_path / "page.html").as_uri())
+    assert {"said", "https://example.org/a.png"} <= set(seen)
+    assert axe.Axe().run(page).violations_count > 0
+    page.close()
+
+
+@pytest.mark.parametrize("name", [*PAGES, "no runs"])
+def test_axe_finds_no_violation_and_no_page_scrolls_sideways(site, no_runs, visit, name):
+    page = visit(no_runs / "index.html" if name == "no runs" else file_of(site, name))
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            if width == 390:  # between two widths that axe sees
+                continue
+            found = axe.Axe().run(page).response["violations"]
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+
+
+FOCUSABLE = """
+() => [...document.querySelectorAll(
+        "a[href], button, input, select, summary, [tabindex='0']")]
+    .filter((each) => each.checkVisibility({ visibilityProperty: true }))
+"""
+FOCUSED = """
+(all) => {
+    const focused = document.activeElement;
+    const { top, bottom } = focused.getBoundingClientRect();
+    const style = getComputedStyle(focused);
+    return [all.indexOf(focused), style.outlineStyle !== "none" && style.outlineWidth === "2px",
+            bottom > 0 && top < innerHeight];
+}
+"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_tab_key_reaches_every_control_in_reading_order(site, visit, name):
+    page = visit(file_of(site, name), reduced_motion="reduce")
+    controls = page.evaluate_handle(FOCUSABLE)
+    count = controls.evaluate("(all) => all.length")
+    seen = []
+    for _ in range(count):
+        page.keyboard.press("Tab")
+        seen.append(controls.evaluate(FOCUSED))
+    assert seen == [[number, True, True] for number in range(count)]
+
+
+def test_the_first_stop_leads_past_the_head_of_the_page(site, visit):
+    page = visit(site / "a" / "index.html")
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "Skip to the content"
+    assert page.locator(":focus").bounding_box()["x"] >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+
+
+def test_the_table_sorts_with_empty_values_last(site, visit):
+    page = visit(site / "index.html")
+    assert names(page) == [FAILED, "b", "a", "compare", "bare"]
+    page.get_by_role("button", name="Macro F1", exact=True).focus()
+    page.keyboard.press("Enter")
+    header = page.get_by_role("columnheader", name="Macro F1", exact=True)
+    assert names(page)[:2] == ["a", "b"]
+    assert header.get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Space")
+    assert names(page)[:2] == ["b", "a"]
+    assert header.get_attribute("aria-sort") == "ascending"
+    assert page.locator("[aria-sort]").count() == 1
+
+
+def test_the_filter_keeps_rows_with_all_words_their_curves_and_their_choices(site, visit):
+    page = visit(site / "index.html")
+    page.get_by_role("searchbox").focus()
+    page.keyboard.type("FAILED quick")
+    assert names(page) == [FAILED]
+    assert page.locator(".curves > li").locator("visible=true").count() == 1
+    assert page.locator("#filter-count").inner_text() == "1 of 5 runs"
+    shown = "options => options.filter((each) => !each.hidden).map((each) => each.value)"
+    assert page.eval_on_selector_all("#compare-1 option", shown) == [FAILED, "b"]
+    for _ in range(12):
+        page.keyboard.press("Backspace")
+    assert len(names(page)) == 5
+    assert len(page.eval_on_selector_all("#compare-1 option", shown)) == 5
+
+
+def test_two_runs_are_compared(site, visit):
+    page = visit(site / "index.html")
+    rows = page.locator("#comparison tbody tr")
+    assert [row.split("\t") for row in rows.all_inner_texts()] == [
+        ["Parameter", "epochs", "8", "2"],
+        ["Parameter", "cache", "–", "true"],
+        ["Metric", "Macro F1", "0.100", "0.200"],
     ]
+    page.get_by_label("Second run").focus()
+    page.keyboard.press("ArrowUp")
+    assert page.locator("#compare-count").inner_text() == "No differences"
+    assert not page.locator("#comparison").is_visible()
 
 
-def test_the_filter_keeps_rows_with_all_words_and_their_curves(site, use):
-    seen = use(
-        site / "index.html",
-        NAMES
-        + """
-        const filter = document.getElementById("filter");
-        filter.value = "FAILED quick";
-        filter.dispatchEvent(new Event("input"));
-        const curves = [...document.querySelectorAll(".curves > li")];
-        return [names(), curves.filter((each) => !each.hidden).length,
-                document.getElementById("filter-count").textContent];
-        """,
-    )
-    assert seen == [["<script>document.title='broken'<x>"], 1, "1 of 3 runs"]
-
-
-def test_two_runs_are_compared(site, use):
-    seen = use(
-        site / "index.html",
-        """
-        const lines = () => [...document.querySelectorAll("#comparison tbody tr")]
-            .map((row) => [...row.cells].map((cell) => cell.textContent));
-        const before = lines();
-        const [first, second] = ["compare-1", "compare-2"].map((id) => document.getElementById(id));
-        second.value = first.value;
-        second.dispatchEvent(new Event("change"));
-        return [first.value, before, document.getElementById("comparison").hidden,
-                document.getElementById("compare-count").textContent];
-        """,
-    )
-    assert seen == [
-        "b",
-        [
-            ["Parameter", "epochs", "8", "2"],
-            ["Parameter", "cache", "–", "true"],
-            ["Metric", "Macro F1", "0.100", "0.200"],
-        ],
-        True,
-        "No differences",
-    ]
-
-
-def test_the_name_of_a_run_stands_on_one_line(site, use):
-    seen = use(
-        site / "index.html",
-        """
+def test_the_name_of_a_run_stands_on_one_line(site, visit):
+    seen = visit(site / "index.html").evaluate(
+        """() => {
         const link = document.querySelector("#runs tbody th a");
         const cell = link.parentElement;
         const height = (text) => {
@@ -187,124 +240,116 @@ def test_the_name_of_a_run_stands_on_one_line(site, use):
         };
         const long = "a-name-of-many-parts-".repeat(20);
         return [height("quick-2_train_resnet-edc93253") === height("a"),
-            height(long) === height("a"), cell.title.startsWith("<script>"),
+            height(long) === height("a"), cell.title.startsWith("<"),
             height(long) && cell.clientWidth < cell.closest("div").clientWidth];
-        """,
+        }"""
     )
     assert seen == [True, True, True, True]
 
 
-def test_names_of_runs_stay_text(site, use):
-    assert use(site / "index.html", "return document.title;") == (
-        "Runs · Human Protein Atlas notebooks"
+def test_names_of_runs_stay_text(site, visit):
+    assert visit(site / "index.html").title() == "Runs · Human Protein Atlas notebooks"
+    failed = visit(site / FAILED / "index.html")
+    assert failed.title() == f"Train a network · {FAILED}"
+    assert failed.locator(".run-name").inner_text() == FAILED
+    assert failed.locator("#failed-cell").is_visible()
+
+
+def test_one_switch_shows_all_code(site, visit):
+    page = visit(site / "a" / "index.html")
+    opened = page.locator("details.code[open]")
+    assert opened.count() == 0
+    page.get_by_role("button", name="Show all code").focus()
+    page.keyboard.press("Enter")
+    assert opened.count() == 5
+    page.keyboard.press("Enter")
+    assert opened.count() == 0
+
+
+def test_figures_enlarge_in_a_dialog_that_takes_the_focus_and_gives_it_back(site, visit):
+    page = visit(site / "a" / "index.html")
+    page.locator("a.enlarge").first.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    assert dialog.get_by_role("button").evaluate("each => each === document.activeElement")
+    alternative = page.locator("figure img").first.get_attribute("alt")
+    assert dialog.locator("img").get_attribute("alt") == alternative
+    assert dialog.locator("p").inner_text() == "Figure 1 F1 by epoch."
+    assert [each["id"] for each in axe.Axe().run(page).response["violations"]] == []
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert page.evaluate("document.activeElement.className") == "enlarge"
+    page.keyboard.press("Enter")
+    page.mouse.click(5, 450)
+    assert not dialog.is_visible()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_paper_gets_all_text_and_no_controls(site, visit, name):
+    page = visit(file_of(site, name))
+    page.emulate_media(media="print", color_scheme="dark")
+    controls = page.locator("button:not(thead button), input, select, .skip, nav, dialog")
+    assert controls.locator("visible=true").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.set_viewport_size({"width": 700, "height": 900})  # an A4 sheet between its margins
+    assert page.evaluate("document.documentElement.scrollWidth") == 700
+    clipped = page.evaluate(
+        """() => [...document.querySelectorAll("body *")].filter((each) =>
+            each.checkVisibility() && getComputedStyle(each).overflow !== "visible"
+            && !each.closest("svg") && each.tagName !== "IMG"
+            && (each.scrollHeight > each.clientHeight + 1
+                || each.scrollWidth > each.clientWidth + 1)
+        ).map((each) => each.outerHTML.slice(0, 120))"""
     )
+    assert clipped == []
+    printed = page.pdf(format="A4")
+    assert printed.startswith(b"%PDF")
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", printed)) < 20
 
 
-def test_one_switch_shows_all_code(site, use):
-    seen = use(
-        site / "a" / "index.html",
-        """
-        const open = () => document.querySelectorAll("details.code[open]").length;
-        const toggle = document.querySelector("button.all-code");
-        const seen = [toggle.hidden, open()];
-        toggle.click();
-        seen.push(open());
-        toggle.click();
-        return [...seen, open()];
-        """,
-    )
-    assert seen == [False, 0, 5, 0]
+@pytest.mark.parametrize("name", PAGES)
+def test_without_javascript_all_is_readable_and_no_dead_control_shows(site, visit, name):
+    page = visit(file_of(site, name), java_script_enabled=False)
+    assert page.locator("button, input, select").locator("visible=true").count() == 0
+    if name == "index.html":
+        assert page.locator("#runs tbody tr").locator("visible=true").count() == 5
+        assert page.get_by_text("Choosing two runs needs JavaScript").is_visible()
+        return
+    for link in page.locator("nav.contents a").all():
+        link.click()
+        assert page.locator(":target").is_visible()
 
 
-def test_figures_enlarge_in_a_dialog_that_takes_the_focus(site, use):
-    seen = use(
-        site / "a" / "index.html",
-        """
-        document.querySelector("a.enlarge").click();
-        const dialog = document.querySelector("dialog");
-        const seen = [dialog.open, dialog.contains(document.activeElement),
-            dialog.querySelector("img").alt === document.querySelector("figure img").alt,
-            dialog.querySelector("p").textContent.replace(/\\s+/g, " ").trim()];
-        dialog.querySelector("button").click();
-        return [...seen, dialog.open];
-        """,
-    )
-    assert seen == [True, True, True, "Figure 1 F1 by epoch.", False]
-
-
-CONTRAST = """
-    // WCAG 2 contrast of every piece of text with the first opaque background behind it.
-    const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-    const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-        .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-    const behind = (element) => {
-        for (let each = element; each; each = each.parentElement) {
-            const colour = numbers(getComputedStyle(each).backgroundColor);
-            if (colour.length < 4 || colour[3] === 1) return colour;
-        }
-        return [255, 255, 255];
-    };
-    for (const each of document.querySelectorAll("details")) each.open = true;
-    const poor = [];
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (walker.nextNode()) {
-        const element = walker.currentNode.parentElement;
-        if (!walker.currentNode.data.trim()) continue;
-        if (["SCRIPT", "STYLE", "NOSCRIPT", "OPTION"].includes(element.tagName)) continue;
-        const style = getComputedStyle(element);
-        const ink = element.closest("svg.curve") ? style.fill : style.color;
-        const [a, b] = [light(numbers(ink)), light(behind(element))].sort((x, y) => y - x);
-        const contrast = (a + 0.05) / (b + 0.05);
-        if (contrast < 4.5) poor.push([walker.currentNode.data.slice(0, 40), contrast]);
-    }
-    return poor;
-"""
-
-
-@pytest.mark.parametrize("name", ["index.html", "a/index.html"])
-@pytest.mark.parametrize("dark", [False, True])
-def test_text_has_the_contrast_of_wcag_aa(site, use, name, dark):
-    # The dark rules are made to apply always: Chromium's switch for it differs between versions.
-    text = (site / name).read_text()
-    page = (site / name).with_name("contrast.html")
-    page.write_text(text.replace("(prefers-color-scheme: dark)", "all") if dark else text)
-    try:
-        assert use(page, CONTRAST) == []
-    finally:
-        page.unlink()
+def test_without_javascript_the_address_enlarges_a_figure(site, visit):
+    page = visit(site / "a" / "index.html", java_script_enabled=False)
+    before = page.locator("#figure-2 img").bounding_box()["width"]
+    page.locator("#figure-2 a.enlarge").click()
+    assert page.locator("#figure-2 img").bounding_box()["width"] > 1.5 * before
+    page.locator("#figure-2 a.close").click()
+    assert page.locator("#figure-2 img").bounding_box()["width"] == before
 
 
 @pytest.mark.parametrize("width", [390, 820, 1440])
 @pytest.mark.parametrize("name", ["index.html", "a/index.html"])
-def test_pages_fit_the_screen_and_can_be_drawn(site, chromium, tmp_path, width, name):
-    picture = tmp_path / "screen.png"
-    chromium(site / name, f"--window-size={width},900", f"--screenshot={picture}")
-    drawn = cv2.imread(str(picture))
-    assert drawn.shape == (900, width, 3)
-    assert len({tuple(colour) for colour in drawn[::9, ::9].reshape(-1, 3).tolist()}) > 10
+def test_pages_can_be_drawn_in_both_schemes(site, visit, width, name):
+    page = visit(site / name, width)
+    drawn = {}
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        drawn[scheme] = page.screenshot()
+    assert drawn["light"] != drawn["dark"]
 
 
-@pytest.mark.parametrize("name", ["index.html", "a/index.html"])
-@pytest.mark.parametrize("width", [320, 390, 820, 1440])
-def test_no_page_scrolls_sideways(site, use, name, width):
-    # In a frame, since a window of headless Chromium has a least width.
-    frame = site / "frame.html"
-    frame.write_text("<!DOCTYPE html><title>frame</title>")
-    source = json.dumps((site / name).read_text()).replace("</", "<\\/")
-    try:
-        seen = use(
-            frame,
-            f"""
-            const frame = document.createElement("iframe");
-            frame.style.cssText = "border: 0; width: {width}px; height: 900px";
-            document.body.append(frame);
-            frame.contentDocument.write({source});
-            frame.contentDocument.close();
-            const root = frame.contentDocument.documentElement;
-            return [root.clientWidth, root.scrollWidth];
-            """,
-        )
-    finally:
-        frame.unlink()
-    assert seen == [width, width]
+def test_the_head_of_a_long_table_stays_in_sight(tmp_path, visit):
+    first = write_run(tmp_path / "runs", "run-00", without=["notebook.ipynb", "history.csv"])
+    for number in range(1, 30):
+        shutil.copytree(first, first.with_name(f"run-{number:02}"))
+    reports.publish(tmp_path / "runs", tmp_path / "reports")
+    page = visit(tmp_path / "reports" / "index.html", reduced_motion="reduce")
+    links = page.locator("#runs tbody a")
+    links.nth(29).focus()
+    head, box = page.locator("#runs thead th").first, page.locator(".all-runs")
+    assert head.bounding_box()["y"] == pytest.approx(box.bounding_box()["y"], abs=1)
+    links.nth(15).focus()
+    covered = head.bounding_box()
+    assert links.nth(15).bounding_box()["y"] >= covered["y"] + covered["height"]

@@ -44,12 +44,19 @@
     });
   });
 
-  // Filter: a row stays if it holds every word; curves follow their rows.
+  // Filter: a row stays if it holds every word; curves and choices to compare follow the rows.
+  const choices = [...document.querySelectorAll("#compare-tools select")];
   const filter = document.getElementById("filter");
   const count = document.getElementById("filter-count");
   const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
   const curves = new Map(
     [...document.querySelectorAll(".curves > li")].map((item) => [item.dataset.run, item]),
+  );
+  const options = new Map(
+    choices.map((choice) => [
+      choice,
+      new Map([...choice.options].map((option) => [option.value, option])),
+    ]),
   );
   document.getElementById("filter-tools").hidden = false;
   filter.addEventListener("input", () => {
@@ -61,19 +68,21 @@
       shown += match;
       const curve = curves.get(row.dataset.run);
       if (curve) curve.hidden = !match;
+      for (const choice of choices) {
+        const option = options.get(choice).get(row.dataset.run);
+        option.hidden = !match && !option.selected;
+      }
     }
     count.textContent = words.length ? `${shown} of ${rows.length} runs` : `${rows.length} runs`;
   });
 
   // Compare two runs.
-  const data = new Map(
-    Object.entries(JSON.parse(document.getElementById("comparison-data").textContent)),
-  );
-  const choices = [document.getElementById("compare-1"), document.getElementById("compare-2")];
-  if (!choices[0]) return;
+  const data = JSON.parse(document.getElementById("comparison-data").textContent);
+  if (!choices.length) return;
   const box = document.getElementById("comparison");
   const status = document.getElementById("compare-count");
   document.getElementById("compare-tools").hidden = false;
+  document.getElementById("compare-without").hidden = true;
   const element = (name, text, scope) => {
     const made = document.createElement(name);
     made.textContent = text;
@@ -82,7 +91,7 @@
   };
   const update = () => {
     const names = choices.map((choice) => choice.value);
-    const [first, second] = names.map((name) => data.get(name));
+    const [first, second] = names.map((name) => data.runs.indexOf(name));
     const head = document.createElement("tr");
     head.append(
       element("th", "Kind", "col"),
@@ -90,19 +99,16 @@
       ...names.map((name) => element("th", name, "col")),
     );
     const lines = [];
-    for (const kind of Object.keys(first)) {
-      const keys = new Set([...Object.keys(first[kind]), ...Object.keys(second[kind])]);
-      for (const name of keys) {
-        const values = [first[kind][name] ?? "–", second[kind][name] ?? "–"];
-        if (values[0] === values[1]) continue;
-        const line = document.createElement("tr");
-        line.append(
-          element("td", kind),
-          element("th", name, "row"),
-          ...values.map((value) => element("td", value)),
-        );
-        lines.push(line);
-      }
+    for (const { kind, name, texts, choice } of data.facts) {
+      if (choice[first] === choice[second]) continue;
+      const values = [first, second].map((run) => texts[choice[run]] ?? "–");
+      const line = document.createElement("tr");
+      line.append(
+        element("td", kind),
+        element("th", name, "row"),
+        ...values.map((value) => element("td", value)),
+      );
+      lines.push(line);
     }
     const made = document.createElement("table");
     made.createTHead().append(head);
