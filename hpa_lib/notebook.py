@@ -13,7 +13,7 @@ from IPython.display import Markdown, display
 
 from hpa_lib import dataset as datasets
 from hpa_lib import embedded, label_tables, layouts, parameters
-from hpa_lib.runs import Run
+from hpa_lib.runs import STATE, Run
 
 if TYPE_CHECKING:  # it imports TensorFlow, which 1_explore doesn't need
     from hpa_lib.trained_runs import TrainedRun
@@ -23,6 +23,7 @@ TITLES: dict[str, str] = {
     "2_train_resnet": "Train InceptionResNetV2",
     "3_train_vgg": "Train VGG16",
     "4_compare": "Compare the two networks",
+    "5_sweep": "Folds, seeds and backbones together",
 }
 """Heading of each notebook."""
 
@@ -51,6 +52,7 @@ def start(notebook: str, namespace: dict[str, Any]) -> Any:
     injected = _injected_names(namespace.get("In", ()))
     parameters.check_names(injected)
     checked = parameters.validate(notebook, given)
+    parameters.check_files(checked)
     _log_to_output()
     pd.set_option("display.max_colwidth", None, "display.float_format", "{:.4g}".format)
     seed = getattr(checked, "seed", 0)
@@ -125,6 +127,16 @@ def _injected_names(history: Any) -> set[str]:
     return names
 
 
+def _how_to_go_on(run: Run) -> str:
+    """What to do after an interruption: the same notebook again, with the same parameters."""
+    begun = (run.folder / STATE).is_file()
+    kept = "training goes on after its last finished epoch" if begun else "it begins anew"
+    return (
+        f"**Interrupted.** Run all cells again with the same parameters: {kept}. "
+        f"Until then the run `{run.name}` is marked as interrupted."
+    )
+
+
 def _log_to_output() -> None:
     logger = logging.getLogger("hpa_lib")
     logger.handlers.clear()
@@ -149,6 +161,7 @@ def _watch(run: Run) -> None:
             return
         if isinstance(error, KeyboardInterrupt):
             run.interrupt("Interrupted by the user.")
+            say(_how_to_go_on(run))
         else:
             run.fail(f"{type(error).__name__}: {error}")
 

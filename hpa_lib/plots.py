@@ -74,7 +74,7 @@ class Picture:
         mime = "image/jpeg" if self.photograph else "image/svg+xml"
         with mpl.rc_context(_STYLE):
             if self.photograph:
-                self.figure.savefig(buffer, format="jpeg", dpi=110, pil_kwargs={"quality": 90})
+                self.figure.savefig(buffer, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
                 data = base64.b64encode(buffer.getvalue()).decode()
             else:
                 self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

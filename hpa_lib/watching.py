@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from IPython import get_ipython
 from IPython.display import DisplayHandle, display
 from tqdm import tqdm
 
-from hpa_lib import plots
+from hpa_lib import front_end, plots
 from hpa_lib.backend import tf
 from hpa_lib.parameters import TrainParameters
 from hpa_lib.runs import Run
@@ -40,20 +39,9 @@ def watchers(values: TrainParameters, run: Run) -> list[Watcher]:
     if values.tensorboard:
         log.info("To see the curves in TensorBoard: tensorboard --logdir runs")
         dispensable.append(TensorBoard(run.folder / TENSORBOARD))
-    if someone_looks_on():
+    if front_end.someone_looks_on():
         dispensable.append(LiveView(values.backbone))
     return [HistoryFile(run), *map(Dispensable, dispensable)]
-
-
-def someone_looks_on() -> bool:
-    """Whether the present cell was run in a front end, such as JupyterLab or VS Code.
-
-    These name the cell in the request that runs it (``cellId`` in its metadata, which IPython
-    knows as ``cell_id``). Papermill, nbclient and nbval don't, even in a shell of JupyterLab.
-    """
-    shell = get_ipython()
-    request = shell.get_parent() if hasattr(shell, "get_parent") else {}
-    return "cellId" in request.get("metadata", {})
 
 
 class HistoryFile(Watcher):

@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
+from jupyter_client.manager import start_new_kernel
 
 from hpa_lib import dataset as datasets
 from hpa_lib import labels
@@ -39,6 +41,21 @@ def real_images():
     if not folder:
         pytest.skip("HPA_REAL_IMAGES doesn't name a folder of real images")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, driven by Playwright; it can't reach any other computer."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not chromium:
+        pytest.skip("no chromium on the PATH")
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    refused = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", refused]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield started
+        started.close()
 
 
 def _write(folder, *, samples=24, size=20, seed=0, label_sets=None):
@@ -85,6 +102,28 @@ def labelled():
     return dataset
 
 
+@pytest.fixture(scope="module")
+def execute():
+    """Function that runs code in an IPython kernel; returns the messages that a front end gets."""
+    manager, client = start_new_kernel()
+
+    def run(code, **metadata):
+        content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
+        request = client.session.msg("execute_request", content, metadata=metadata)
+        client.shell_channel.send(request)
+        messages = []
+        while not messages or messages[-1]["content"].get("execution_state") != "idle":
+            message = client.get_iopub_msg(timeout=120)
+            if message["parent_header"].get("msg_id") == request["header"]["msg_id"]:
+                assert message["msg_type"] != "error", message["content"]["evalue"]
+                messages.append(message)
+        return messages
+
+    yield run
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
 class ArraySource:
     """Images of an array, as `feed.ImageSource` gives them."""
 
@@ -116,7 +155,7 @@ def leave_run(tiny):
         if values.all_views:
             predictions.write(run.folder / predictions.ONE_VIEW_FILE, table)
         found = {"backbone": "VGG16", "thresholds": list(thresholds), "never_empty": True}
-        run.write_metrics(found)
+        run.write_metrics(found | {"split": "s" * 64})
         run.finish()
         return trained_runs.load(run.name, "3_train_vgg")
 

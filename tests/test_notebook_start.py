@@ -141,10 +141,22 @@ def test_cell_that_fails_marks_the_run_as_failed(shell, capsys):
     assert status(run) == ("failed", "ValueError: too bad")
 
 
-def test_cell_that_is_interrupted_marks_the_run_as_interrupted(shell, capsys):
+@pytest.mark.parametrize(
+    ("begun", "expected"), [(True, "after its last finished epoch"), (False, "it begins anew")]
+)
+def test_cell_that_is_interrupted_marks_the_run_and_says_how_to_go_on(
+    shell, capsys, monkeypatch, begun, expected
+):
+    said = []
+    monkeypatch.setattr(notebook, "say", said.append)
     run = open_run()
+    if begun:
+        (run.folder / runs.STATE).touch()
     shell.run_cell("raise KeyboardInterrupt")
     assert status(run)[0] == "interrupted"
+    assert len(said) == 1
+    assert expected in said[0]
+    assert run.name in said[0]
 
 
 def test_failure_after_the_end_leaves_a_complete_run_complete(shell, capsys):

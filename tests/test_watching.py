@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from jupyter_client.manager import start_new_kernel
 
 from hpa_lib import (
     backbones,
@@ -203,40 +202,6 @@ def test_a_watcher_that_fails_is_left_out_and_the_training_goes_on(train, tmp_pa
     assert warnings == [
         "The training goes on without Failing, which has failed (OSError: disk full)."
     ]
-
-
-@pytest.fixture(scope="module")
-def execute():
-    """Function that runs code in an IPython kernel; returns the messages that a front end gets."""
-    manager, client = start_new_kernel()
-
-    def run(code, **metadata):
-        content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
-        request = client.session.msg("execute_request", content, metadata=metadata)
-        client.shell_channel.send(request)
-        messages = []
-        while not messages or messages[-1]["content"].get("execution_state") != "idle":
-            message = client.get_iopub_msg(timeout=120)
-            if message["parent_header"].get("msg_id") == request["header"]["msg_id"]:
-                assert message["msg_type"] != "error", message["content"]["evalue"]
-                messages.append(message)
-        return messages
-
-    yield run
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
-
-
-def test_someone_looks_on_only_where_a_front_end_names_the_cell(execute, monkeypatch):
-    assert not watching.someone_looks_on()  # no kernel at all
-    code = "from hpa_lib import watching\nprint(watching.someone_looks_on())"
-    for metadata, wanted in (({}, "False\n"), ({"cellId": "training"}, "True\n")):
-        printed = [
-            message["content"]["text"]
-            for message in execute(code, **metadata)
-            if message["msg_type"] == "stream" and message["content"]["name"] == "stdout"
-        ]
-        assert printed == [wanted]
 
 
 LIVE = """
