@@ -25,10 +25,10 @@ TRAININGS = ["2_train_resnet", "3_train_vgg"]
 INDEX = paths.reports_folder() / "index.html"
 
 # Every step's parameters are checked before the first one runs.
-CHECKED = {step: parameters.validate(step, VALUES).model_dump() for step in paths.NOTEBOOK_NAMES}
+CHECKED = {step: parameters.validate(step, VALUES).model_dump() for step in paths.PIPELINE_NOTEBOOKS}
 
 # An executed notebook whose run folder is gone counts as not run.
-for step in paths.NOTEBOOK_NAMES:
+for step in paths.PIPELINE_NOTEBOOKS:
     executed = PIPELINE / f"{step}.ipynb"
     if executed.is_file() and execution.run_folder(executed) is None:
         executed.unlink()
@@ -61,6 +61,8 @@ def run_names(wildcards, input):
 
 rule all:
     input:
+        # Where a step failed, the index is there already.
+        expand(PIPELINE / "{step}.ipynb", step=paths.PIPELINE_NOTEBOOKS),
         INDEX,
 
 
@@ -117,7 +119,7 @@ rule compare:
 
 rule publish:
     input:
-        expand(PIPELINE / "{step}.ipynb", step=paths.NOTEBOOK_NAMES),
+        expand(PIPELINE / "{step}.ipynb", step=paths.PIPELINE_NOTEBOOKS),
     output:
         INDEX,
     shell:

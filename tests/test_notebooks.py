@@ -39,7 +39,7 @@ def papermill_command(folder, folders, *arguments):
 
 def test_all_notebooks_pass_nbval_with_the_smoke_preset(folders, tmp_path):
     prepared = []
-    for name in paths.NOTEBOOK_NAMES:
+    for name in paths.PIPELINE_NOTEBOOKS:
         prepared.append(tmp_path / f"{name}.ipynb")
         papermill.execute_notebook(
             paths.NOTEBOOKS / f"{name}.ipynb",

@@ -75,7 +75,7 @@ def finished(clone):
 
 def test_make_run_leaves_four_complete_runs_and_their_pages(finished):
     found = manifests(finished)
-    assert sorted(one["notebook"] for one in found.values()) == sorted(paths.NOTEBOOK_NAMES)
+    assert sorted(one["notebook"] for one in found.values()) == sorted(paths.PIPELINE_NOTEBOOKS)
     assert {one["status"] for one in found.values()} == {"complete"}
     index = (finished / "reports" / "index.html").read_text(encoding="utf-8")
     for name in found:
@@ -85,7 +85,7 @@ def test_make_run_leaves_four_complete_runs_and_their_pages(finished):
 
 def test_pages_fetch_nothing_from_the_network_and_stay_small(finished):
     pages = list((finished / "reports").glob("**/*.html"))
-    assert len(pages) == 1 + len(paths.NOTEBOOK_NAMES)
+    assert len(pages) == 1 + len(paths.PIPELINE_NOTEBOOKS)
     for page in pages:
         text = page.read_text(encoding="utf-8")
         links = Links()
