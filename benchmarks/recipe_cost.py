@@ -75,11 +75,11 @@ def count(image_size: int | None = None) -> dict:
     return {name: costs.network(read("best", name, image_size), CHANNELS) for name in ON_RTX_3090}
 
 
-def multiply_adds(values, cost) -> tuple[float, float]:
+def multiply_adds(values, cost, samples: int = SAMPLES) -> tuple[float, float]:
     """Of one epoch in which everything learns, and of the whole training with its evaluation."""
     from hpa_lib import training
 
-    parts = {name: share * SAMPLES for name, share in SHARES.items()}
+    parts = {name: share * samples for name, share in SHARES.items()}
     checked = parts["validation"] + values.reestimation_batches * values.batch_size
     epochs = [
         parts["training"] * (cost.training if stage.backbone_rate else cost.forward)

@@ -39,6 +39,12 @@ class EmbeddedPart:
         return images.input_to_display(self.source[int(self.rows[sample])])
 
 
+def before_last_layer(model: keras.Model) -> keras.Model:
+    """The network up to its last layer, with the same weights; it gives float32."""
+    single = keras.layers.Activation("linear", dtype="float32")(model.layers[-1].input)
+    return keras.Model(model.inputs, single)
+
+
 def compute(
     model: keras.Model, source: ImageSource, rows: np.ndarray, batch_size: int = 32
 ) -> np.ndarray:
@@ -53,8 +59,7 @@ def compute(
     Returns:
         Array of shape (rows, features), dtype float32, in the order of `rows`. Dropout is off.
     """
-    single = keras.layers.Activation("linear", dtype="float32")(model.layers[-1].input)
-    return Predictor(keras.Model(model.inputs, single), batch_size)(source, rows)
+    return Predictor(before_last_layer(model), batch_size)(source, rows)
 
 
 def of_run(run: TrainedRun, dataset: Dataset, part: str) -> EmbeddedPart:

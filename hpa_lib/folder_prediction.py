@@ -1,4 +1,4 @@
-"""Predict the images of a folder with a trained run: probabilities, and labels by its thresholds.
+"""Predict or embed the images of a folder with a trained run; labels follow from its thresholds.
 
 Images are decoded when their batch's turn comes, as the run's decoded cache would hold them, and
 nothing of them is kept. On a processor as many batches are computed side by side as there are
@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from hpa_lib import devices, feed, images, labels, metrics
-from hpa_lib.backend import tf
+from hpa_lib import devices, embeddings, feed, images, labels, metrics, splits
+from hpa_lib.backend import keras, tf
 from hpa_lib.dataset import Dataset
+from hpa_lib.embedding_store import Embeddings
 from hpa_lib.errors import HpaError
 from hpa_lib.inference import Predictor
 from hpa_lib.parameters import TrainParameters
@@ -82,29 +83,100 @@ def predict(
         HpaError: If `batch_size` is 1 or negative, the weights can't be read or don't fit, or an
             image can't be decoded.
     """
+    _refuse_batch_size(batch_size)
+    values = run.values()
+    views = values.all_views if all_views is None else all_views
+    source = _open_source(dataset, values)
+    return _compute(
+        run.network(source.shape[-1]),
+        source,
+        np.empty((len(dataset), labels.CLASS_COUNT), np.float32),
+        all_views=views,
+        batch_size=batch_size,
+        title="Predicting" if progress else "",
+    )
+
+
+def embed(
+    run: TrainedRun, dataset: Dataset, *, batch_size: int = 0, progress: bool = True
+) -> np.ndarray:
+    """Embeddings of all images of a dataset, each seen once as it is; see `embeddings`.
+
+    Args:
+        run: The run whose network sees them.
+        dataset: As in `predict`.
+        batch_size: As in `predict`.
+        progress: As in `predict`.
+
+    Returns:
+        Array of shape (samples, features), dtype float32.
+
+    Raises:
+        HpaError: As `predict`.
+    """
+    _refuse_batch_size(batch_size)
+    source = _open_source(dataset, run.values())
+    model = embeddings.before_last_layer(run.network(source.shape[-1]))
+    return _compute(
+        model,
+        source,
+        np.empty((len(dataset), model.output_shape[-1]), np.float32),
+        all_views=False,
+        batch_size=batch_size,
+        title="Embedding" if progress else "",
+    )
+
+
+def with_parts(run: TrainedRun, dataset: Dataset, vectors: np.ndarray) -> Embeddings:
+    """Say whose embeddings these are, and which part of the run's split each sample is in.
+
+    Args:
+        run: As in `embed`.
+        dataset: As in `embed`.
+        vectors: See `embed`.
+
+    Raises:
+        HpaError: If it is the dataset of the training, and the run's split can't be read.
+    """
+    parts: list[str | None] = [None] * len(dataset)
+    if dataset.fingerprint == run.manifest["dataset"]["fingerprint"]:
+        for name, rows in splits.read(run.folder / "split.csv", dataset).parts.items():
+            for row in rows:  # in the study's split some are in two parts
+                parts[row] = f"{parts[row]} and {name}" if parts[row] else name
+    return Embeddings(run.folder.name, dataset.fingerprint, dataset.ids, tuple(parts), vectors)
+
+
+def _refuse_batch_size(batch_size: int) -> None:
     if batch_size and batch_size < _SMALLEST_BATCH:
         raise HpaError(
             f"batch_size is {batch_size}.",
             f"Give a whole number of at least {_SMALLEST_BATCH}, or 0 for the default.",
         )
-    values = run.values()
-    views = values.all_views if all_views is None else all_views
-    source = _open_source(dataset, values)
+
+
+def _compute(
+    model: keras.Model,
+    source: feed.ImageSource,
+    results: np.ndarray,
+    *,
+    all_views: bool,
+    batch_size: int,
+    title: str,
+) -> np.ndarray:
+    """Let a network see all images, and fill `results`; without a title there is no bar."""
     at_once = _batches_at_once()
-    batches = _batches(len(dataset), batch_size or _batch_size(values.image_size), at_once)
-    predictor = Predictor(run.network(source.shape[-1]), max(len(batches[0]), _SMALLEST_BATCH))
-    probability = np.empty((len(dataset), labels.CLASS_COUNT), np.float32)
+    batches = _batches(len(results), batch_size or _batch_size(source.shape[0]), at_once)
+    predictor = Predictor(model, max(len(batches[0]), _SMALLEST_BATCH))
     turn = Semaphore(at_once)
 
     def compute(rows: np.ndarray) -> int:
         pictures = source[rows if len(rows) > 1 else np.repeat(rows, _SMALLEST_BATCH)]
         with turn:
-            found = predictor(pictures, np.arange(len(pictures)), all_views=views)
-        probability[rows] = found[: len(rows)]
+            found = predictor(pictures, np.arange(len(pictures)), all_views=all_views)
+        results[rows] = found[: len(rows)]
         return len(rows)
 
-    hidden = None if progress else True
-    bar = tqdm(desc="Predicting", total=len(dataset), unit="sample", disable=hidden)
+    bar = tqdm(desc=title, total=len(results), unit="sample", disable=None if title else True)
     pool = ThreadPoolExecutor(max(at_once, joblib.cpu_count()))
     try:
         for batch in as_completed([pool.submit(compute, rows) for rows in batches]):
@@ -112,7 +184,7 @@ def predict(
     finally:
         pool.shutdown(cancel_futures=True)
         bar.close()
-    return probability
+    return results
 
 
 def table(
