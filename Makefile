@@ -9,6 +9,10 @@ LOCK ?= requirements.lock
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
 DATA ?=
 CONFIG ?=
+SWEEP ?= folds
+PROFILE ?=
+# As many trainings at a time as there are GPUs; without any, one.
+GPUS ?= $(shell n=$$(nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true); echo $$((n ? n : 1)))
 
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
@@ -28,6 +32,16 @@ help: ## Show this help
 	@echo "  PYTHON=python3 a Python from 3.11 to 3.13 for .venv"
 	@echo "  LOCK=file      requirements.lock, or requirements-gpu.lock for NVIDIA GPUs"
 	@echo "  CORES=number   cores for the pipeline (all)"
+	@echo "  SWEEP=folds    for make sweep, a file of params/sweeps: $(basename $(notdir $(wildcard params/sweeps/*.yaml)))"
+	@echo "  GPUS=number    for make sweep: trainings at a time on this machine (its GPUs, or 1)"
+	@echo "  PROFILE=name   for make sweep, a cluster's profile: $(notdir $(wildcard profiles/*))"
+	@echo
+	@echo "Examples:"
+	@echo "  make run"
+	@echo "  make run PRESET=best DATA=~/kaggle/hpa LOCK=requirements-gpu.lock"
+	@echo "  make run CONFIG='seed=1 all_views=false'"
+	@echo "  make sweep SWEEP=folds DATA=~/kaggle/hpa PROFILE=slurm"
+	@echo "  make test TESTS=tests/test_losses.py"
 
 $(STAMP): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python %d.%d can not run this project: name one from 3.11 to 3.13, make ... PYTHON=python3.12" % v)'
@@ -48,6 +62,12 @@ run: $(STAMP) ## Run the four notebooks and publish reports/index.html
 	@snakemake --cores $(CORES) --quiet rules progress host reason --config preset=$(PRESET) $(if $(DATA),data="$(if $(filter kaggle,$(DATA)),kaggle,$(abspath $(DATA)))") $(CONFIG)
 	@echo "Open $(abspath $(or $(HPA_REPORTS),reports))/index.html"
 
+.PHONY: sweep
+sweep: $(STAMP) ## Train all members of a sweep, here or on a cluster, and report them
+	@snakemake --snakefile sweep.smk $(if $(PROFILE),--workflow-profile profiles/$(PROFILE),--cores $(CORES) --resources gpu=$(GPUS) --keep-going --retries 2 --rerun-incomplete) \
+	  --config sweep=$(SWEEP) $(if $(filter-out undefined default file,$(origin PRESET)),preset=$(PRESET)) $(if $(DATA),data="$(if $(filter kaggle,$(DATA)),kaggle,$(abspath $(DATA)))") $(CONFIG)
+	@echo "Open $(abspath $(or $(HPA_REPORTS),reports))/index.html"
+
 .PHONY: test
 test: $(STAMP) ## Run the whole test suite, notebooks included
 	@pytest $(TESTS)
@@ -56,8 +76,8 @@ test: $(STAMP) ## Run the whole test suite, notebooks included
 lab: $(STAMP) ## Open JupyterLab on the notebooks
 	@jupyter lab notebooks
 
-.PHONY: report
-report: $(STAMP) ## Render all runs again as reports/index.html
+.PHONY: publish
+publish: $(STAMP) ## Render all runs as reports/, a folder for any web server
 	@hpa publish
 
 .PHONY: bench

@@ -1,7 +1,14 @@
+import argparse
+import contextlib
+import importlib.metadata
 import json
+import os
+import pty
+import shlex
 import shutil
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import nbformat
@@ -19,6 +26,7 @@ from hpa_lib import (
     paths,
     predictions,
     runs,
+    splits,
 )
 from hpa_lib.notebook import RUN_METADATA_KEY
 
@@ -350,6 +358,62 @@ def test_predict_refuses_what_cannot_end_well_before_it_computes(
     assert not (tmp_path / "found.csv").exists()
 
 
+@pytest.fixture
+def embedding_run(monkeypatch, tiny, predicted):
+    """Name of a run whose network gives (1, number of the sample) as embedding."""
+    from hpa_lib import folder_prediction
+
+    def embed(run, images, *, batch_size):
+        numbers = [int(name.rpartition("-")[2]) for name in images.ids]
+        return np.stack([np.ones(len(numbers)), numbers], axis=1).astype(np.float32)
+
+    monkeypatch.setattr(folder_prediction, "embed", embed)
+    rows = np.arange(24)
+    parts = {"training": rows[2:], "validation": rows[:1], "report": rows[1:2]}
+    division = splits.Split("file", parts, tiny.fingerprint)
+    splits.write(paths.runs_folder() / predicted / "split.csv", division, tiny)
+    return predicted
+
+
+def test_embed_then_find_what_is_similar(capsys, tiny, tmp_path, embedding_run):
+    path = tmp_path / "new" / "embeddings.parquet"
+    status, text, _ = hpa(capsys, "embed", embedding_run, tiny.folder, "-o", path, "--json")
+    assert status == 0
+    summary = json.loads(text)
+    assert (summary["run"], summary["samples"], summary["features"]) == (embedding_run, 24, 2)
+    similar = ("similar", path, "--count", 2)
+    status, text, _ = hpa(capsys, *similar, "--id", "sample-00", "sample-03", "--json")
+    assert status == 0
+    found = json.loads(text)
+    assert (found["run"], found["search"]) == (embedding_run, "exact")
+    assert [(n["query"], n["Id"], n["part"]) for n in found["neighbours"]] == [
+        ("sample-00", "sample-01", "report"), ("sample-00", "sample-02", "training"),
+        ("sample-03", "sample-04", "training"), ("sample-03", "sample-05", "training"),
+    ]  # fmt: skip
+    assert found["neighbours"][0]["similarity"] == pytest.approx(0.5**0.5, abs=1e-6)
+    assert found["neighbours"][0]["fingerprint"] == tiny.fingerprint
+    status, text, _ = hpa(capsys, *similar, "--images", tiny.folder / "train")
+    assert status == 0
+    assert len(text.splitlines()) == 1 + 24 * 2
+    assert text.splitlines()[1].split() == ["sample-00", "1", "sample-00", "1.0000", "validation"]
+
+
+def test_embeddings_are_replaced_or_kept_only_as_told(capsys, tiny, tmp_path, embedding_run):
+    path = tmp_path / "embeddings.parquet"
+    embed = ("embed", embedding_run, tiny.folder / "train", "-o", path)
+    assert hpa(capsys, *embed)[0] == 0
+    status, _, error = hpa(capsys, *embed)
+    assert (status, "is there already" in error) == (2, True)
+    status, _, error = hpa(capsys, *embed, "--append")
+    assert (status, f"of this dataset by {embedding_run} already" in error) == (2, True)
+    assert hpa(capsys, *embed, "--append", "--leave-out", "sample-04")[0] == 0
+    status, text, _ = hpa(capsys, "similar", path, "--id", "sample-04", "--json")
+    assert (status, json.loads(text)["samples"]) == (0, 24 + 23)
+    assert hpa(capsys, *embed, "--force")[0] == 0
+    status, text, _ = hpa(capsys, "similar", path, "--id", "sample-04", "--json")
+    assert json.loads(text)["samples"] == 24
+
+
 def test_interruption_ends_with_status_130(capsys, monkeypatch):
     def interrupt():
         raise KeyboardInterrupt
@@ -400,3 +464,104 @@ def test_publish_refuses_a_file_that_is_no_notebook(capsys, tmp_path, content):
     status, _, error = hpa(capsys, "publish", path)
     assert status == 2
     assert f"hpa: {path} isn't a notebook" in error
+
+
+def subcommands(parser, words=("hpa",)):
+    """All commands below a parser, with the words that call them."""
+    yield words, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from subcommands(below, (*words, name))
+
+
+COMMANDS = dict(subcommands(cli._parser()))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_has_a_description_and_examples_that_parse(capsys, words):
+    parser = COMMANDS[words]
+    assert parser.description.endswith(".")
+    examples = parser.epilog.split("\n\n")[0].splitlines()
+    assert examples.pop(0) in ("Example:", "Examples:")
+    for example in examples:
+        assert example.startswith(f"  {' '.join(words)} ") or example.strip() == " ".join(words)
+        arguments = shlex.split(example.partition(" > ")[0])[1:]
+        if arguments[-1] == "--help":
+            with pytest.raises(SystemExit) as caught:
+                cli.main(arguments)
+            assert caught.value.code == 0
+            assert "usage: hpa" in capsys.readouterr().out
+        else:
+            assert cli._parser().parse_args(arguments).action
+
+
+def test_every_command_that_does_something_speaks_json():
+    ends = [words for words, parser in COMMANDS.items() if parser.get_default("action")]
+    assert len(ends) > 12
+    for words in ends:
+        assert "--json" in COMMANDS[words].format_help(), words
+
+
+def test_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"hpa {importlib.metadata.version('hpa-notebooks')}\n"
+
+
+def test_json_of_commands_that_write_folders(capsys, monkeypatch, tiny, tmp_path):
+    def document(*arguments):
+        status, output, _ = hpa(capsys, *arguments, "--json")
+        assert status == 0
+        return json.loads(output)
+
+    monkeypatch.setattr(execution, "execute", lambda *_: tmp_path / "run-1")
+    assert document("execute", "1_explore") == {
+        "run": "run-1", "folder": str(tmp_path / "run-1"), "notebook": "out.ipynb",
+    }  # fmt: skip
+    monkeypatch.setattr(embedded, "write_embedded", lambda *_: tmp_path / "embedded")
+    assert document("data", "embedded") == {"folder": str(tmp_path / "embedded")}
+    small = ("--samples", 20, "--size", 64, "--workers", 1)
+    written = document("data", "synth", tmp_path / "synthetic", *small)
+    assert written == {"folder": str(tmp_path / "synthetic")}
+    prepared = document("data", "prepare", tiny.folder, "--size", 80)
+    assert (Path(prepared["folder"]) / "images.npy").is_file()
+    shutil.make_archive(str(tmp_path / "train"), "zip", tiny.folder / "train")
+    unpacked = document("data", "unpack", tmp_path / "train.zip", tmp_path / "new")
+    assert unpacked == {"folder": str(tmp_path / "new"), "written": 96, "present": 0, "nested": []}
+    assert document("data", "prune") == {"removed": [], "in_use": [], "bytes": 0}
+    assert document("publish") == {
+        "index": str(paths.reports_folder() / "index.html"), "written": [],
+    }  # fmt: skip
+
+
+def test_json_of_a_refusal_is_empty_and_the_reason_stands_on_standard_error(capsys, tmp_path):
+    status, output, error = hpa(capsys, "data", "check", tmp_path / "absent", "--json")
+    assert (status, output) == (2, "")
+    assert error.startswith("hpa: ")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_bars_appear_on_a_terminal_alone(tmp_path, terminal):
+    program = Path(sys.executable).with_name("hpa")
+    options = ("--samples", "20", "--size", "64", "--workers", "1", "--json")
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    if terminal:
+        termios.tcsetwinsize(theirs, (24, 80))
+    process = subprocess.Popen(
+        [program, "data", "synth", tmp_path / "synthetic", *options],
+        stdout=subprocess.PIPE, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal ends once nobody writes to it
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0
+    assert json.loads(output) == {"folder": str(tmp_path / "synthetic")}
+    assert (b"20/20" in shown) == terminal
+    assert (b"\r" in shown) == terminal
+    assert terminal or shown == b""

@@ -1,5 +1,6 @@
 """The environment files agree, name no index, and the commands of the Makefile exist."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+import hpa_lib
 from hpa_lib import paths
 
 ROOT = paths.PROJECT_ROOT
@@ -84,8 +86,28 @@ def test_help_names_every_target():
     text = subprocess.run(
         ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for target in ("run", "test", "lab", "report", "bench", "lint", "lock", "clean"):
+    targets = re.findall(r"^\.PHONY: (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"run", "test", "lab", "publish", "bench", "lint", "lock", "clean"} <= set(targets)
+    for target in targets:
         assert re.search(rf"^  {target} +\S", text, re.MULTILINE), target
+
+
+def test_one_version_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert hpa_lib.__version__ == project()["version"] == citation["version"]
+
+
+def test_binder_finds_packages_libraries_and_the_package_itself():
+    assert not (ROOT / "binder").exists(), "it would hide environment.yml"
+    assert not (ROOT / ".binder").exists(), "it would hide environment.yml"
+    script = ROOT / "postBuild"
+    assert os.access(script, os.X_OK)
+    install = "pip install --no-deps --no-build-isolation -e ."
+    assert install in script.read_text(encoding="utf-8")
+    assert install in (ROOT / "environment.yml").read_text(encoding="utf-8")
+    libraries = (ROOT / "apt.txt").read_text(encoding="utf-8").split()
+    doctor = (ROOT / "hpa_lib" / "doctor.py").read_text(encoding="utf-8")
+    assert "apt-get install " + " ".join(libraries) in doctor
 
 
 def test_package_imports_from_its_checkout():

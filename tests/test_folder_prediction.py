@@ -8,12 +8,14 @@ import pytest
 
 from hpa_lib import (
     dataset,
+    embeddings,
     folder_prediction,
     inference,
     labels,
     models,
     parameters,
     paths,
+    splits,
     trained_runs,
     training,
 )
@@ -60,6 +62,34 @@ def test_equals_the_notebook_s_prediction(leave_run, tiny, given, batch_size):
     found = folder_prediction.predict(run, unlabelled, batch_size=batch_size, progress=False)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_embeds_as_the_comparison_does(leave_run, tiny):
+    run = leave_run(all_views=True)
+    wanted = embeddings.compute(run.network(3), run.open_source(tiny), np.arange(24))
+    assert wanted.std(axis=0).max() > 1e-3
+    unlabelled = dataset.load_images(tiny.folder / "train")
+    found = folder_prediction.embed(run, unlabelled, batch_size=5, progress=False)
+    assert (found.shape, found.dtype) == ((24, 512), np.float32)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    with pytest.raises(HpaError, match="batch_size is 1"):
+        folder_prediction.embed(run, unlabelled, batch_size=1)
+
+
+def test_parts_are_those_of_the_run_s_split_and_of_its_dataset_alone(leave_run, tiny, labelled):
+    run = leave_run()
+    rows = np.arange(24)
+    parts = {"training": rows[4:], "validation": rows[:1], "report": rows[1:4]}
+    division = splits.Split("file", parts, tiny.fingerprint)
+    splits.write(run.folder / "split.csv", division, tiny)
+    seen = folder_prediction.with_parts(run, tiny, np.zeros((24, 2), np.float32))
+    assert seen.run == run.folder.name
+    assert seen.parts == ("validation", *["report"] * 3, *["training"] * 20)
+    other = labelled([(0,), (1,)])
+    assert folder_prediction.with_parts(run, other, np.zeros((2, 2), np.float32)).parts == (
+        None,
+        None,
+    )
 
 
 def test_views_can_be_chosen_for_once(leave_run, tiny):
