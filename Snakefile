@@ -12,7 +12,7 @@ import functools
 import json
 import shlex
 
-from hpa_lib import dataset, execution, label_tables, layouts, parameters, paths, runs
+from hpa_lib import code_digest, dataset, execution, label_tables, layouts, parameters, paths, runs
 
 PRESET = str(config.get("preset", "quick"))
 OVERRIDES = {name: value for name, value in config.items() if name != "preset"}
@@ -44,8 +44,8 @@ def fingerprint():
 
 
 @functools.cache
-def code():
-    return runs.code_digest()
+def code(notebook):
+    return code_digest.of_notebook(notebook)
 
 
 def given(step):
@@ -95,7 +95,7 @@ rule one_dataset_step:
         given=lambda wildcards: given(wildcards.step),
         fingerprint=lambda _: fingerprint(),
         files=lambda wildcards: runs.file_digests(CHECKED[wildcards.step]),
-        code=lambda _: code(),
+        code=lambda wildcards: code(wildcards.step),
         preset=paths.PRESETS / f"{PRESET}.yaml",
     shell:
         "hpa execute {wildcards.step} --output {output} --preset {params.preset} {params.given}"
@@ -111,7 +111,7 @@ rule compare:
         checked=CHECKED["4_compare"],
         given=given("4_compare"),
         runs=run_names,
-        code=lambda _: code(),
+        code=code("4_compare"),
         preset=paths.PRESETS / f"{PRESET}.yaml",
     shell:
         "hpa execute 4_compare --output {output} --preset {params.preset} {params.given} {params.runs}"

@@ -12,7 +12,7 @@ import functools
 import json
 import shlex
 
-from hpa_lib import dataset, files, label_tables, layouts, parameters, paths, runs, sweep_jobs, sweeps
+from hpa_lib import code_digest, dataset, files, label_tables, layouts, parameters, paths, runs, sweep_jobs, sweeps
 
 NAME = str(config.get("sweep", "folds"))
 GIVEN = {name: value for name, value in config.items() if name != "sweep"}
@@ -52,8 +52,8 @@ def fingerprint():
 
 
 @functools.cache
-def code():
-    return runs.code_digest()
+def code(notebook):
+    return code_digest.of_notebook(notebook)
 
 
 def options(values):
@@ -117,7 +117,7 @@ rule member:
         checked=lambda wildcards: MEMBERS[wildcards.member].values.model_dump(),
         fingerprint=lambda _: fingerprint(),
         files=lambda wildcards: runs.file_digests(MEMBERS[wildcards.member].values.model_dump()),
-        code=lambda _: code(),
+        code=lambda wildcards: code(MEMBERS[wildcards.member].notebook),
     threads: lambda wildcards: MEMBERS[wildcards.member].threads
     resources:
         gpu=lambda wildcards: MEMBERS[wildcards.member].gpus,
@@ -136,7 +136,7 @@ rule aggregate:
         checked=CHECKED,
         given=options(AGGREGATED),
         preset=SWEEP.preset,
-        code=lambda _: code(),
+        code=code("5_sweep"),
         notebook=files.digest_file(paths.NOTEBOOKS / "5_sweep.ipynb"),
     resources:
         mem_mb=8000,

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import evaluation, files, metrics, parameters, paths, runs, thresholds
+from hpa_lib import code_digest, evaluation, files, metrics, parameters, paths, thresholds
 
 NOTEBOOK = "2_train_resnet"
 BATCH, WIDER_BATCH = 10, 16
@@ -186,7 +186,8 @@ def main() -> None:
         table.append(row)
     print(pd.DataFrame(table).to_string(index=False, float_format="{:.3f}".format, na_rep=""))
     whole = macro.iloc[-1] / macro.iloc[0]
-    print(f"The whole: {whole:.1f} times (at least {FACTOR:g}); code {runs.code_digest()[:8]}")
+    code = code_digest.of_notebook("2_train_resnet")[:8]
+    print(f"The whole: {whole:.1f} times (at least {FACTOR:g}); code {code}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from hpa_lib import comparison, evaluation, execution, paths, results, runs, trained_runs
+from hpa_lib import (
+    code_digest,
+    comparison,
+    evaluation,
+    execution,
+    paths,
+    results,
+    runs,
+    trained_runs,
+)
 from hpa_lib.metrics import READABLE_NAMES
 
 NOTEBOOKS = {"InceptionResNetV2": "2_train_resnet", "VGG16": "3_train_vgg"}
@@ -37,7 +46,7 @@ def train(folder: Path, seed: int, backbone: str) -> str:
     for path in folder.glob(f"*/{runs.MANIFEST}"):
         manifest = runs.read_manifest(path.parent)
         found = (manifest["status"], manifest["parameters"], manifest["code_digest"])
-        if found == ("complete", wanted, runs.code_digest()):
+        if found == ("complete", wanted, code_digest.of_notebook(notebook)):
             return manifest["run"]
     executed = folder / f"{backbone}-{seed}.ipynb"
     preset = paths.PRESETS / "quick.yaml"

@@ -23,11 +23,11 @@ down to facts:
 6. the data: ``dataset``, ``file_marks``, ``layouts``, ``label_tables``, ``csv_tables``,
    ``image_files``, ``png_unpacking``, ``checks``, ``archives``, ``samples``, ``decoded_samples``,
    ``cache``, ``cache_pruning``, ``class_sampling``, ``feed``, ``images``, ``image_view``,
-   ``resizing``, ``augment``, ``device_augmentation``,
-   ``batch_memory``, ``splits``, ``stratification``, ``near_duplicates``, ``fetch``,
-   ``downloads``, ``embedded``, ``synthetic`` and the ``synthetic_…`` modules
-7. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``, ``errors``,
-   ``backend``, ``imgaug_shim``
+   ``resizing``, ``augment``, ``device_augmentation``, ``batch_memory``, ``splits``,
+   ``stratification``, ``near_duplicates``, ``fetch``, ``downloads``, ``embedded``, ``synthetic``
+   and the ``synthetic_…`` modules
+7. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``,
+   ``code_digest``, ``errors``, ``backend``, ``imgaug_shim``
 """
 
 __version__ = "0.1.0"

@@ -97,7 +97,8 @@ def _read_notebook(path: Path, conceal: Concealer, required: bool) -> NotebookNo
             raise HpaError(f"Notebook {path} is missing.", "Name a file that exists.")
         return None
     try:
-        return nbformat.reads(conceal(read_text(path)), as_version=4)
+        # nbformat.reads would also validate it, and merely log what it finds.
+        return nbformat.convert(nbformat.reader.reads(conceal(read_text(path))), 4)
     except Exception as error:  # nbformat raises many types for a damaged file
         if required:
             raise HpaError(

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from hpa_lib import files, parameters, paths
+from hpa_lib import code_digest, files, parameters, paths
 from hpa_lib.errors import HpaError, shown
 
 MANIFEST = "manifest.json"
@@ -40,12 +40,6 @@ EVALUATED_WEIGHTS = {"best": BEST_WEIGHTS, "last": LAST_WEIGHTS}
 STATE = "state.npz"
 """What an interrupted training goes on from; see `training_state`. A finished run has none."""
 
-# Modules that start things, render them or look on: results don't depend on them.
-_MODULES_WITHOUT_INFLUENCE = re.compile(
-    r"cli|costs|decoded_samples|doctor|embedding_store|execution|folder_prediction|front_end"
-    r"|gpu_pool|image_browser|image_view|plots_samples|report.*|retrieval|run_decisions"
-    r"|sample_selection|submissions|sweep_jobs|sweep_resources|watching"
-)
 PARAMETERS_WITHOUT_INFLUENCE = frozenset({"preset", "data", "tensorboard"})
 """Parameters that results don't depend on; of the data the fingerprint tells."""
 
@@ -77,7 +71,7 @@ class Run:
         self.parameters = values
         given = values.model_dump()
         recorded = {k: _portable(v) for k, v in given.items()}
-        code = code_digest()
+        code = code_digest.of_notebook(notebook)
         named_files = file_digests(given)
         identity = {
             "notebook": notebook,
@@ -259,19 +253,6 @@ def preset_parameters(preset: str, notebook: str) -> dict[str, Any]:
     if not preset or not path.is_file():
         return {}
     return parameters.validate(notebook, parameters.read_preset(path)).model_dump()
-
-
-def code_digest() -> str:
-    """SHA-256 over the modules that a result can depend on, as hexadecimal text."""
-    modules = sorted(Path(__file__).parent.glob("*.py"))
-    return files.digest_bytes(
-        *(
-            part
-            for path in modules
-            if not _MODULES_WITHOUT_INFLUENCE.fullmatch(path.stem)
-            for part in (path.name.encode(), path.read_bytes())
-        )
-    )
 
 
 def file_digests(values: dict[str, Any]) -> dict[str, str]:

@@ -110,7 +110,7 @@ def _alone(member: Member, fingerprint: str) -> FileLock:
 
 
 def _standing(sweep: Sweep, member: Member, fingerprint: str) -> sweeps.Standing:
-    standings = sweeps.look_up(sweep, fingerprint, runs.code_digest())
+    standings = sweeps.look_up(sweep, fingerprint, any_code=False)
     return next(one for one in standings if one.member == member)
 
 

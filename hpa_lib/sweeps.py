@@ -27,7 +27,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from hpa_lib import files, parameters, paths, runs
+from hpa_lib import code_digest, files, parameters, paths, runs
 from hpa_lib.errors import HpaError, shown
 from hpa_lib.parameters import MOST_FOLDS, SweepParameters, TrainParameters, fold_of
 
@@ -205,13 +205,13 @@ def of(values: SweepParameters) -> Sweep:
     return read(values.sweep, values.overrides | given)
 
 
-def look_up(sweep: Sweep, fingerprint: str, code: str | None = None) -> list[Standing]:
+def look_up(sweep: Sweep, fingerprint: str, any_code: bool = True) -> list[Standing]:
     """Find the newest complete run of each member, or else say why there is none.
 
     Args:
         sweep: The sweep.
         fingerprint: That of the dataset; runs of other datasets don't count.
-        code: `runs.code_digest` that runs must have been trained with; None: any.
+        any_code: Whether runs count that other code than the present one has trained.
 
     Returns:
         One a member, in their order.
@@ -222,9 +222,11 @@ def look_up(sweep: Sweep, fingerprint: str, code: str | None = None) -> list[Sta
             manifest = runs.read_manifest(path.parent) | {"run": path.parent.name}
         except HpaError:  # a damaged manifest is nobody's run
             continue
-        known = manifest.get("parameters")
-        if isinstance(known, dict) and code in (None, manifest.get("code_digest")):
-            key = _digest(manifest["notebook"], known, manifest.get("files") or {})
+        known, notebook = manifest.get("parameters"), manifest["notebook"]
+        if not isinstance(known, dict) or notebook not in paths.NOTEBOOK_NAMES:
+            continue
+        if any_code or manifest.get("code_digest") == code_digest.of_notebook(notebook):
+            key = _digest(notebook, known, manifest.get("files") or {})
             found.setdefault(key, []).append(manifest)
     return [
         _standing(member, found.get(member.identity, []), fingerprint) for member in sweep.members

@@ -7,17 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import files, parameters, paths, runs
+from hpa_lib import code_digest, files, parameters, paths, runs
 from hpa_lib.errors import HpaError
 
 DATASET = {"name": "tiny", "samples": 24, "fingerprint": "a" * 64}
-code_digest = runs.code_digest
 
 
 @pytest.fixture(autouse=True)
 def same_code(monkeypatch):
     """Someone may edit the library while its tests run."""
-    monkeypatch.setattr(runs, "code_digest", lambda: "c" * 64)
+    monkeypatch.setattr(code_digest, "of_notebook", lambda _: "c" * 64)
 
 
 def open_run(notebook="2_train_resnet", dataset=DATASET, inputs=(), **values):
@@ -88,7 +87,7 @@ def test_name_depends_on_everything_that_the_result_depends_on(monkeypatch):
         finished(dataset=other_dataset).name,
         finished(inputs=("run",)).name,
     }
-    monkeypatch.setattr(runs, "code_digest", lambda: "other code")
+    monkeypatch.setattr(code_digest, "of_notebook", lambda _: "other code")
     names.add(finished().name)
     assert len(names) == 6
     assert not any(name.endswith("-2") for name in names)
@@ -291,17 +290,6 @@ def test_preset_parameters_are_empty_without_such_a_preset():
     assert runs.preset_parameters("smoke", "1_explore")["image_size"] == 75
     assert runs.preset_parameters("nobody's", "1_explore") == {}
     assert runs.preset_parameters("", "1_explore") == {}
-
-
-def test_code_digest_covers_what_a_result_depends_on(monkeypatch, tmp_path):
-    for path in paths.PROJECT_ROOT.glob("hpa_lib/*.py"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
-    digest = code_digest()
-    (tmp_path / "cli.py").write_text("# a new help text\n")
-    assert code_digest() == digest
-    (tmp_path / "splits.py").write_text("# another split\n")
-    assert code_digest() != digest
 
 
 def test_data_label_tells_folders_of_one_name_apart(tmp_path):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hpa_lib import (
     backbones,
+    code_digest,
     devices,
     feed,
     inference,
@@ -56,7 +57,7 @@ def train(array_source, monkeypatch, tmp_path):
 @pytest.fixture
 def open_run(monkeypatch):
     """Function that opens the run of a training, and what watches it."""
-    monkeypatch.setattr(runs, "code_digest", lambda: "c" * 64)
+    monkeypatch.setattr(code_digest, "of_notebook", lambda _: "c" * 64)
 
     def opened(**values):
         checked = parameters.validate("2_train_resnet", {"preset": "smoke", **values})
