@@ -49,18 +49,18 @@ def test_without_a_driver_nothing_is_reserved(monkeypatch):
         assert gpu_pool.VARIABLE not in os.environ
 
 
-def hold(release, taken):
+def hold(taken):
     with gpu_pool.one_gpu() as gpu:
         taken.put((gpu, os.environ[gpu_pool.VARIABLE]))
-        release.wait(60)
+        time.sleep(600)
 
 
 def test_processes_get_different_gpus_and_a_killed_one_gives_its_own_back(driver, monkeypatch):
     monkeypatch.setattr(gpu_pool, "_SECONDS_BETWEEN_TRIES", 0.05)
     driver("GPU-a", "GPU-b")
-    context = multiprocessing.get_context("fork")
-    release, taken = context.Event(), context.Queue()
-    holders = [context.Process(target=hold, args=(release, taken)) for _ in range(2)]
+    context = multiprocessing.get_context("spawn")
+    taken = context.Queue()
+    holders = [context.Process(target=hold, args=(taken,), daemon=True) for _ in range(2)]
     for holder in holders:
         holder.start()
     found = [taken.get(timeout=60) for _ in holders]
@@ -78,8 +78,6 @@ def test_processes_get_different_gpus_and_a_killed_one_gives_its_own_back(driver
     assert not waiting
     holders[0].kill()
     thread.join(60)
-    release.set()
-    for holder in holders:
-        holder.join(60)
+    holders[1].kill()
     assert len(waiting) == 1
     assert gpu_pool.VARIABLE not in os.environ
