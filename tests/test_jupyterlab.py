@@ -68,13 +68,21 @@ def open_notebook(lab, browser):
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
 
     def open_it(name, **parameters):
-        page.goto(f"{lab}lab/tree/{name}.ipynb?token={TOKEN}")
+        # A workspace of its own, so that no other notebook is open beside it.
+        page.goto(f"{lab}lab/workspaces/{name}/tree/{name}.ipynb?token={TOKEN}")
         cell = page.locator(".jp-CodeCell").first
         cell.wait_for(timeout=2 * MINUTES)
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=MINUTES)
-        cell.locator(".cm-content").click()
+        # A kernel that is restarted before it has started for good is lost to JupyterLab.
+        idle = page.locator(".jp-StatusBar-Widget", has_text="Python 3 (ipykernel) | Idle")
+        idle.wait_for(timeout=MINUTES)
+        page.wait_for_timeout(3000)
+        lines = [f"{k} = {v!r}" for k, v in parameters.items()]
+        editor = cell.locator(".cm-content")
+        editor.click()
+        expect(cell.locator(".cm-editor")).to_have_class(re.compile("cm-focused"))
         page.keyboard.press("Control+End")
-        page.keyboard.insert_text("".join(f"\n{k} = {v!r}" for k, v in parameters.items()))
+        page.keyboard.insert_text("".join(f"\n{line}" for line in lines))
+        expect(editor).to_contain_text(lines[-1])
         return page
 
     yield open_it

@@ -12,12 +12,13 @@
     const text = cell.dataset.value ?? cell.textContent.trim();
     return { text, number: text === "" ? NaN : Number(text) };
   };
+  const collator = new Intl.Collator("en", { numeric: true });
   const compare = (first, second) => {
     if (first.text === "" || second.text === "") return NaN;
     const numbers = !Number.isNaN(first.number) && !Number.isNaN(second.number);
     return numbers
       ? first.number - second.number
-      : first.text.localeCompare(second.text, "en", { numeric: true });
+      : collator.compare(first.text, second.text);
   };
   const headers = [...table.tHead.rows[0].cells];
   headers.forEach((header, column) => {
