@@ -9,6 +9,7 @@ times, durations and paths.
 """
 
 import argparse
+import difflib
 import json
 import os
 import re
@@ -47,20 +48,18 @@ def run(folder: Path, preset: str, processes: int) -> None:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Digest of each result of a clone's runs, without what may vary; by run and file."""
+    """Each result of a clone's runs, without what may vary: its digest, or a notebook's text."""
     found = {}
     for path in sorted(folder.glob("runs/*/*")):
+        name = f"{path.parent.name}/{path.name}"
         if path.name == "notebook.ipynb":
-            digest = files.digest_json(_lasting(json.loads(path.read_text("utf-8")), folder))
+            found[name] = _lasting(json.loads(path.read_text("utf-8")), folder)
         elif path.suffix in SAME_BYTES and path.name != "manifest.json":
-            digest = files.digest_file(path)
-        else:
-            continue
-        found[f"{path.parent.name}/{path.name}"] = digest
+            found[name] = files.digest_file(path)
     return found
 
 
-def _lasting(notebook: dict, folder: Path) -> list:
+def _lasting(notebook: dict, folder: Path) -> str:
     """Sources and outputs of a notebook, without moments, durations, paths and their metadata."""
 
     def text(value: object) -> object:
@@ -72,7 +71,8 @@ def _lasting(notebook: dict, folder: Path) -> list:
             return {name: text(entry) for name, entry in value.items()}
         return value
 
-    return [text([cell["source"], cell.get("outputs")]) for cell in notebook["cells"]]
+    kept = [text([cell["source"], cell.get("outputs")]) for cell in notebook["cells"]]
+    return json.dumps(kept, indent=0, ensure_ascii=False)
 
 
 def main() -> None:
@@ -88,6 +88,9 @@ def main() -> None:
     rows = [(name, first.get(name) == second.get(name)) for name in sorted({*first, *second})]
     table = pd.DataFrame(rows, columns=["result", "the same"])
     print(table.to_string(index=False))
+    for name in table.loc[~table["the same"], "result"]:
+        both = (one.get(name, "").splitlines() for one in (first, second))
+        print(name, *difflib.unified_diff(*both, lineterm="", n=0), sep="\n")
     print(f"{table['the same'].sum()} of {len(table)} results are the same (all)")
 
 
