@@ -3,7 +3,7 @@
 Each clone of the present commit sets itself up and runs the pipeline, the first with one process
 and the second with two. Metrics, predictions, histories, splits and weights of all runs must be
 the same bytes, and the executed notebooks with the data of their figures must be the same but for
-times, durations and paths.
+times, durations, paths, and the notice that another process decodes the same images.
 
     python benchmarks/same_numbers.py [--preset smoke]
 """
@@ -31,6 +31,7 @@ VARIES = re.compile(
     r"|\b\d+(?:\.\d+)? (?:s|ms|min|h)\b(?: \d+ s\b)?"  # a duration
     r"|\b\d+:\d\d(?::\d\d)?\b"  # a time left
 )
+NOTICE = "Another process decodes the same images"
 
 
 def run(folder: Path, preset: str, processes: int) -> None:
@@ -71,7 +72,12 @@ def _lasting(notebook: dict, folder: Path) -> str:
             return {name: text(entry) for name, entry in value.items()}
         return value
 
-    kept = [text([cell["source"], cell.get("outputs")]) for cell in notebook["cells"]]
+    def lasting(cell: dict) -> list:
+        outputs = cell.get("outputs", ())
+        told = [each for each in outputs if NOTICE not in "".join(each.get("text", ()))]
+        return [cell["source"], told]
+
+    kept = [text(lasting(cell)) for cell in notebook["cells"]]
     return json.dumps(kept, indent=0, ensure_ascii=False)
 
 
