@@ -38,24 +38,28 @@ def modules(notebook: str) -> set[str]:
     """Names of the modules that a notebook's results can depend on, without the package's."""
     content = json.loads((paths.NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))
     code = ("".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code")
-    waiting = {name for source in code for name in _imported(source)}
+    waiting = {name for source in code for name in imported(source)}
     found: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name not in found and not _WITHOUT_INFLUENCE.fullmatch(name) and _path(name).is_file():
             found.add(name)
-            waiting |= _imported(_path(name).read_text(encoding="utf-8"))
+            waiting |= imported(_path(name).read_text(encoding="utf-8"))
     return found
+
+
+@cache
+def imported(source: str) -> frozenset[str]:
+    """Names that a source imports from the package when it runs; some may be no modules.
+
+    Args:
+        source: Python code. What it imports for type checkers alone doesn't count.
+    """
+    return frozenset(_names(ast.parse(source)))
 
 
 def _path(module: str) -> Path:
     return Path(__file__).parent / f"{module}.py"
-
-
-@cache
-def _imported(source: str) -> frozenset[str]:
-    """Names that a source imports from the package when it runs; some may be no modules."""
-    return frozenset(_names(ast.parse(source)))
 
 
 def _names(node: ast.AST) -> Iterator[str]:

@@ -195,9 +195,25 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return found
 
 
+def readable(runs_folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Run folders with their manifests, in the order of their names, but for damaged ones.
+
+    Args:
+        runs_folder: Folder with one folder a run.
+
+    Returns:
+        Pairs of folder and `read_manifest` of it.
+    """
+    found = []
+    for path in sorted(runs_folder.glob(f"*/{MANIFEST}")):
+        with contextlib.suppress(HpaError):
+            found.append((path.parent, read_manifest(path.parent)))
+    return found
+
+
 def settle(runs_folder: Path) -> None:
     """Write down, for all runs in a folder, that those whose process is gone are interrupted."""
-    for folder, manifest in _readable(runs_folder):
+    for folder, manifest in readable(runs_folder):
         if manifest != files.read_json(folder / MANIFEST):
             files.write_json(folder / MANIFEST, manifest)
 
@@ -209,7 +225,7 @@ def finished() -> list[dict[str, Any]]:
     """
     return [
         manifest | {"run": folder.name}
-        for folder, manifest in _readable(paths.runs_folder())
+        for folder, manifest in readable(paths.runs_folder())
         if manifest["status"] == "complete" and isinstance(manifest.get("finished"), str)
     ]
 
@@ -330,15 +346,6 @@ def _read_mapping(folder: Path, name: str, fields: dict[str, type]) -> dict[str,
             f"{folder} isn't a run folder: its {name} can't be read ({error}).",
             "Give the folder of a finished training run.",
         ) from error
-    return found
-
-
-def _readable(runs_folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Run folders with their manifests, in the order of their names, but for damaged ones."""
-    found = []
-    for path in sorted(runs_folder.glob(f"*/{MANIFEST}")):
-        with contextlib.suppress(HpaError):
-            found.append((path.parent, read_manifest(path.parent)))
     return found
 
 

@@ -216,18 +216,16 @@ def look_up(sweep: Sweep, fingerprint: str, any_code: bool = True) -> list[Stand
     Returns:
         One a member, in their order.
     """
+    notebooks = {member.notebook for member in sweep.members}
+    code = {} if any_code else {name: code_digest.of_notebook(name) for name in notebooks}
     found: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(paths.runs_folder().glob(f"*/{runs.MANIFEST}")):
-        try:
-            manifest = runs.read_manifest(path.parent) | {"run": path.parent.name}
-        except HpaError:  # a damaged manifest is nobody's run
-            continue
+    for folder, manifest in runs.readable(paths.runs_folder()):
         known, notebook = manifest.get("parameters"), manifest["notebook"]
-        if not isinstance(known, dict) or notebook not in paths.NOTEBOOK_NAMES:
+        if not isinstance(known, dict) or notebook not in notebooks:
             continue
-        if any_code or manifest.get("code_digest") == code_digest.of_notebook(notebook):
+        if any_code or manifest.get("code_digest") == code[notebook]:
             key = _digest(notebook, known, manifest.get("files") or {})
-            found.setdefault(key, []).append(manifest)
+            found.setdefault(key, []).append(manifest | {"run": folder.name})
     return [
         _standing(member, found.get(member.identity, []), fingerprint) for member in sweep.members
     ]

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from test_benchmarks import wrong_calls
 
-from hpa_lib import cli, notebook, parameters, paths, runs
+from hpa_lib import cli, code_digest, notebook, parameters, paths, runs
 
 ROOT = paths.PROJECT_ROOT
 PAGES = sorted(
@@ -418,22 +418,6 @@ def layer_of(module):
     ]
 
 
-def imported_modules(path):
-    """Modules of hpa_lib that a module imports when it runs."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for_types = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node not in for_types:
-            package, _, module = (node.module or "").partition(".")
-            if package == "hpa_lib":
-                yield from [module] if module else [alias.name for alias in node.names]
-
-
 MODULES = sorted(path.stem for path in (ROOT / "hpa_lib").glob("*.py") if path.stem != "__init__")
 
 
@@ -447,7 +431,8 @@ def test_the_map_has_seven_layers_and_names_only_what_exists():
 def test_module_stands_in_one_layer_and_imports_from_none_above(module):
     own = layer_of(module)
     assert len(own) == 1, f"{module} stands in {len(own)} layers of hpa_lib/__init__.py"
-    for other in imported_modules(ROOT / "hpa_lib" / f"{module}.py"):
+    source = (ROOT / "hpa_lib" / f"{module}.py").read_text(encoding="utf-8")
+    for other in code_digest.imported(source):
         above = [level for level in layer_of(other) if level < own[0]]
         assert not above, f"{module} imports {other}, which stands in a layer above"
 
