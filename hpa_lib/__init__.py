@@ -27,7 +27,8 @@ down to facts:
    ``stratification``, ``near_duplicates``, ``fetch``, ``downloads``, ``embedded``, ``synthetic``
    and the ``synthetic_…`` modules
 7. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``,
-   ``code_digest``, ``errors``, ``backend``, ``imgaug_shim``
+   ``code_digest``, ``errors``, ``backend``, ``imgaug_shim``,
+   ``nbconvert_shim``
 """
 
 __version__ = "0.1.0"

@@ -3,7 +3,7 @@
 Pages come from nbconvert with the template ``templates/hpa``, a child of nbconvert's ``base``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import nbconvert
 import nbformat
 from nbconvert.exporters import TemplateExporter
 from nbconvert.filters import Highlight2HTML
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from traitlets.config import Config
 
@@ -20,17 +21,9 @@ from hpa_lib.errors import HpaError
 from hpa_lib.files import read_text
 from hpa_lib.report_notebook import MIME_PRIORITY, NotebookContent
 from hpa_lib.report_privacy import Concealer
-from hpa_lib.report_runs import STATUSES, ReportedRun
+from hpa_lib.report_runs import DOWNLOADS, STATUSES, ReportedRun
 
-DOWNLOADS: dict[str, str] = {
-    "notebook.ipynb": "Executed notebook",
-    "params.yaml": "Parameters",
-    "metrics.json": "Metrics",
-    "manifest.json": "Manifest",
-    "predictions.csv": "Predictions",
-    "history.csv": "Training history",
-}
-"""Files of a run that lie beside its page, with what they are called there."""
+_STREAMS = CoalesceStreamsPreprocessor()  # called here: an exporter would also validate
 
 
 def render_page(
@@ -38,6 +31,7 @@ def render_page(
     run: ReportedRun | None,
     known_runs: set[str] | None = None,
     downloads: Sequence[Path] = (),
+    concealed: bool = False,
 ) -> str:
     """Render a notebook as one HTML page without network references.
 
@@ -48,6 +42,7 @@ def render_page(
         known_runs: Names of runs that have a page beside this one; None if the page stands alone
             and links to no other.
         downloads: Files that lie beside the page, of those in `DOWNLOADS`.
+        concealed: Whether the notebook's file already leaves out what isn't published.
 
     Returns:
         The page as HTML text.
@@ -55,9 +50,9 @@ def render_page(
     Raises:
         HpaError: If there is no run and the notebook is missing or no notebook.
     """
-    conceal = run.conceal if run else Concealer()
+    conceal = str if concealed else run.conceal if run else Concealer()
     source = _read_notebook(notebook, conceal, required=run is None)
-    shown = _Shown(source or nbformat.v4.new_notebook())
+    shown, _ = _STREAMS.preprocess(_Shown(source or nbformat.v4.new_notebook()), {})
     content = NotebookContent(shown, run.title if run else None)
     resources = {
         "css": report_templates.asset("hpa/report.css"),
@@ -91,7 +86,9 @@ class _Shown(NotebookNode):
         return self
 
 
-def _read_notebook(path: Path, conceal: Concealer, required: bool) -> NotebookNode | None:
+def _read_notebook(
+    path: Path, conceal: Callable[[str], str], required: bool
+) -> NotebookNode | None:
     if not path.is_file():
         if required:
             raise HpaError(f"Notebook {path} is missing.", "Name a file that exists.")
@@ -117,13 +114,9 @@ def _exporter() -> nbconvert.HTMLExporter:
                 "HTMLExporter": {
                     "template_name": "hpa",
                     "extra_template_basedirs": [str(report_templates.TEMPLATES)],
-                    "default_preprocessors": [
-                        "nbconvert.preprocessors.CoalesceStreamsPreprocessor"
-                    ],
-                    "optimistic_validation": True,
+                    "default_preprocessors": [],
                 },
                 "NbConvertBase": {"display_data_priority": list(MIME_PRIORITY)},
-                "CoalesceStreamsPreprocessor": {"enabled": True},
             }
         )
     )

@@ -5,11 +5,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
-import nbconvert
 from markupsafe import Markup
 
 from hpa_lib import __version__, report_text
 from hpa_lib.files import digest_bytes
+from hpa_lib.nbconvert_shim import nbconvert
 
 TEMPLATES: Path = Path(__file__).parent / "templates"
 """Folder of the index's template and of ``hpa``, the nbconvert template of run pages."""

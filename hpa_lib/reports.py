@@ -131,8 +131,8 @@ class _Page:
         making.mkdir(parents=True)
         published = [path for path in self.files if _is_published(path, self.run)]
         downloads = [_copied(path, self.run, making) for path in published]
-        notebook = self.run.folder / "notebook.ipynb"
-        page = render_page(notebook, self.run, self.known_runs, downloads)
+        notebook = making / "notebook.ipynb"
+        page = render_page(notebook, self.run, self.known_runs, downloads, concealed=True)
         (making / "index.html").write_text(page, encoding="utf-8")
         _write_json(making / _PAGE_RECORD, {"digest": self.digest, "sizes": _sizes(making)})
         shutil.rmtree(self.folder, ignore_errors=True)
