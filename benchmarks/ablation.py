@@ -13,7 +13,9 @@ a 95 % interval from a paired bootstrap over their samples.
     python benchmarks/ablation.py --seeds 0 1 2 --epochs 6 --keep FOLDER
 
 A training takes eight minutes on one core, and there are 16 for each seed; two run at a time.
-Predictions are kept in FOLDER, and a training whose predictions lie there isn't repeated.
+Predictions are kept in FOLDER, and a training whose predictions lie there isn't repeated. What
+the networks of a seed decide is written to benchmarks/ablation/, with the digest of their code;
+such seeds are read, unless --again is given or a parameter has changed.
 """
 
 import argparse
@@ -27,9 +29,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import code_digest, evaluation, files, metrics, parameters, paths, thresholds
+from hpa_lib import code_digest, evaluation, files, labels, metrics, parameters, paths, thresholds
 
 NOTEBOOK = "2_train_resnet"
+RESULTS = Path(__file__).with_name("ablation")
 BATCH, WIDER_BATCH = 10, 16
 FACTOR = 2.0
 REESTIMATION_BATCHES = 12
@@ -150,44 +153,89 @@ def decisions(folder: Path, values: dict[str, object]) -> tuple[np.ndarray, np.n
         return found["report truth"], metrics.decide(found[f"report {way}"], cut)
 
 
+def written(seed: int) -> Path:
+    """The file with all decisions of a seed: a row a sample, a column a row of the table."""
+    return RESULTS / f"seed-{seed}.csv"
+
+
+def write(seed: int, folder: Path, rows: list[tuple[str, dict[str, object]]]) -> None:
+    """Write down what the trainings of a seed decide, with what identifies them."""
+    found = {name: decisions(folder, values | {"seed": seed}) for name, values in rows}
+    truth = next(iter(found.values()))[0]
+    arrays = {"truth": truth} | {name: decided for name, (_, decided) in found.items()}
+    table = {
+        name: [labels.format_target(each) for each in labels.from_multi_hot(array)]
+        for name, array in arrays.items()
+    }
+    RESULTS.mkdir(exist_ok=True)
+    files.write_text(written(seed), pd.DataFrame(table).to_csv(index=False))
+    code = code_digest.of_notebook(NOTEBOOK)
+    record = {"code": code, "parameters": files.digest_json([values for _, values in rows])}
+    files.write_json(written(seed).with_suffix(".json"), record)
+
+
+def read(seed: int, rows: list[tuple[str, dict[str, object]]]) -> tuple[pd.DataFrame, str] | None:
+    """Decisions of a seed and the digest of their code; None if there are none of these rows."""
+    record = written(seed).with_suffix(".json")
+    if not record.is_file():
+        return None
+    known = files.read_json(record)
+    if known["parameters"] != files.digest_json([values for _, values in rows]):
+        return None
+    table = pd.read_csv(written(seed), dtype=str, keep_default_na=False)
+    return table, known["code"]
+
+
 def main() -> None:
     """Train what is missing, and print one row an ingredient."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="0 1 2 by default")
     parser.add_argument("--epochs", type=int, default=6, help="of 900 samples (%(default)s)")
     parser.add_argument("--keep", type=Path, help="where predictions are kept")
+    parser.add_argument("--again", action="store_true", help="train, whatever is written down")
     given = parser.parse_args()
     samples = parameters.TrainParameters().synthetic_samples
     rows = list(arms(given.epochs, round(0.6 * samples)))
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.keep or Path(temporary)).absolute()
-        jobs = [values | {"seed": seed} for seed in given.seeds for _, values in rows]
-        jobs = list({kept(folder, values): values for values in jobs}.values())
+        missing = [seed for seed in given.seeds if given.again or not read(seed, rows)]
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(2, mp_context=spawn, max_tasks_per_child=1) as pool:
-            list(pool.map(train, itertools.repeat(folder), jobs))
-        found = {}
-        for name, values in rows:
-            pairs = [decisions(folder, values | {"seed": seed}) for seed in given.seeds]
-            truth, found[name] = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
-    result = evaluation.bootstrap_metrics(truth, found)
+        for seed in missing:
+            jobs = {
+                kept(folder, each): each for _, values in rows if (each := values | {"seed": seed})
+            }
+            with ProcessPoolExecutor(2, mp_context=spawn, max_tasks_per_child=1) as pool:
+                list(pool.map(train, itertools.repeat(folder), jobs.values()))
+            write(seed, folder, rows)
+    found = [read(seed, rows) for seed in given.seeds]
+    table = pd.concat([each for each, _ in found])
+    arrays = {
+        name: labels.to_multi_hot([labels.parse_target(text) for text in column])
+        for name, column in table.items()
+    }
+    truth = arrays.pop("truth")
+    print_table(evaluation.bootstrap_metrics(truth, arrays))
+    for seed, (_, code) in zip(given.seeds, found, strict=True):
+        print(f"seed {seed}: code {code[:8]}")
+
+
+def print_table(result: evaluation.BootstrapResult) -> None:
+    """Print one row an ingredient, and what the whole is worth."""
     macro = result.metrics.xs("macro_f1", level="metric")["estimate"]
     table = []
-    for number, name in enumerate(found):
+    for number, name in enumerate(macro.index):
         row = {
             "added": name,
             "macro F1": macro[name],
             "times the study's": macro[name] / macro.iloc[0],
         }
         if number:
-            before = list(found)[number - 1]
-            pair = result.differences.loc[(before, name, "macro_f1")]
+            pair = result.differences.loc[(macro.index[number - 1], name, "macro_f1")]
             row |= {"difference": -pair["estimate"], "low": -pair["high"], "high": -pair["low"]}
         table.append(row)
     print(pd.DataFrame(table).to_string(index=False, float_format="{:.3f}".format, na_rep=""))
     whole = macro.iloc[-1] / macro.iloc[0]
-    code = code_digest.of_notebook("2_train_resnet")[:8]
-    print(f"The whole: {whole:.1f} times (at least {FACTOR:g}); code {code}")
+    print(f"The whole: {whole:.1f} times (at least {FACTOR:g})")
 
 
 if __name__ == "__main__":
