@@ -114,12 +114,9 @@ def agreement(
         seed: The same seed gives the same result.
         level: Confidence level, between 0 and 1.
     """
-    wide = truth.astype(np.float32)
-    shared = wide @ wide.T > 0
-    np.fill_diagonal(shared, val=False)
-    expected = shared.sum(axis=1) / (len(truth) - 1)
+    expected = _sharing(truth) / (len(truth) - 1)
     expected += expected - expected.mean()  # each pair of others counts for both samples
-    share = {name: _shares(shared, near) for name, near in found.items()}
+    share = {name: _shares(truth, near) for name, near in found.items()}
     pairs = list(combinations(share, 2))
     by_sample = np.column_stack(
         [
@@ -191,17 +188,31 @@ def sentences(result: Agreement) -> list[str]:
     return said
 
 
-def _shares(shared: np.ndarray, near: Neighbours) -> np.ndarray:
+def _sharing(truth: np.ndarray) -> np.ndarray:
+    """How many other samples have a label of each sample, shape (samples,).
+
+    Samples with the same labels count together: a table of all pairs would need a gigabyte for
+    some 30,000 samples.
+    """
+    sets, members, sizes = np.unique(truth, axis=0, return_inverse=True, return_counts=True)
+    wide = sets.astype(np.float32)
+    sharing = (wide @ wide.T > 0) @ sizes - sets.any(axis=1)
+    return sharing[members.ravel()]
+
+
+def _shares(truth: np.ndarray, near: Neighbours) -> np.ndarray:
     """What each sample adds to the mean share of neighbours with a common label.
 
     Args:
-        shared: Whether two samples share a label, shape (samples, samples).
+        truth: Labels, shape (samples, classes), values 0 and 1.
         near: Neighbours of the samples.
 
     Returns:
         The share among a sample's own neighbours, plus the excess over the mean with which the
         sample is a neighbour of others, which is 0 on average; shape (samples,).
     """
-    own = np.take_along_axis(shared, near.rows, axis=1).astype(np.float64)
+    present = truth.astype(bool)
+    each = [(present & present[rows]).any(axis=1) for rows in near.rows.T]
+    own = np.column_stack(each).astype(np.float64)
     excess = (own - own.mean()).ravel() / near.count
     return own.mean(axis=1) + np.bincount(near.rows.ravel(), excess, minlength=len(own))

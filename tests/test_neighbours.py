@@ -80,3 +80,16 @@ def test_queries_are_the_best_predicted_and_different_suspects():
     probability[3] = np.where(TRUTH[3], 0.99, 0.01)
     found = neighbours.queries(TRUTH, probability, [2, 2, 3, 0, 4, 1], count=2)
     assert list(found.values()) == [3, 2, 0]
+
+
+def test_samples_that_share_a_label_are_counted_as_in_a_table_of_all_pairs():
+    truth = (np.random.default_rng(0).random((200, 28)) < 0.04).astype(np.uint8)
+    assert (truth.sum(axis=1) == 0).any()
+    wide = truth.astype(int)
+    pairs = wide @ wide.T > 0
+    np.fill_diagonal(pairs, val=False)
+    found = {"net": neighbours.find(np.random.default_rng(1).random((200, 8)))}
+    result = neighbours.agreement(found, truth, replicates=50)
+    own = np.take_along_axis(pairs, found["net"].rows, axis=1)
+    assert result.shares.loc["net", "expected"] == pytest.approx(pairs.sum() / 200 / 199)
+    assert result.shares.loc["net", "estimate"] == pytest.approx(own.mean())
