@@ -59,7 +59,7 @@ $(STAMP): $(LOCK) pyproject.toml
 
 .PHONY: run
 run: $(STAMP) ## Run the four notebooks and publish reports/index.html
-	@snakemake --cores $(CORES) --quiet rules progress host reason --config preset=$(PRESET) $(if $(DATA),data="$(if $(filter kaggle,$(DATA)),kaggle,$(abspath $(DATA)))") $(CONFIG)
+	@snakemake --cores $(CORES) --rerun-incomplete --quiet rules progress host reason --config preset=$(PRESET) $(if $(DATA),data="$(if $(filter kaggle,$(DATA)),kaggle,$(abspath $(DATA)))") $(CONFIG)
 	@echo "Open $(abspath $(or $(HPA_REPORTS),reports))/index.html"
 
 .PHONY: sweep

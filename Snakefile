@@ -11,16 +11,24 @@ inputs changed.
 import functools
 import json
 import shlex
+from pathlib import Path
 
-from hpa_lib import code_digest, dataset, execution, label_tables, layouts, parameters, paths, runs
+from hpa_lib import (
+    code_digest, dataset, execution, label_tables, layouts, parameters, paths, pipeline_lock, runs,
+)
+
+if workflow.is_main_process:  # not where Snakemake starts itself for a step
+    pipeline_lock.hold(Path.cwd())
 
 PRESET = str(config.get("preset", "quick"))
-OVERRIDES = {name: value for name, value in config.items() if name != "preset"}
+OVERRIDES = parameters.given_to_snakemake(config, "preset")
 VALUES = parameters.read_preset(paths.PRESETS / f"{PRESET}.yaml") | OVERRIDES
 DATA = VALUES.get("data", "")
 
 # One pipeline folder for each preset and data folder, so that none replaces another's steps.
 PIPELINE = paths.runs_folder() / ".pipeline" / "-".join([PRESET, *([runs.data_label(DATA)] if DATA else [])])
+if workflow.is_main_process:
+    pipeline_lock.hold_alone(PIPELINE)
 TRAININGS = ["2_train_resnet", "3_train_vgg"]
 INDEX = paths.reports_folder() / "index.html"
 

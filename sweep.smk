@@ -11,11 +11,18 @@ and the report says which are missing, and why.
 import functools
 import json
 import shlex
+from pathlib import Path
 
-from hpa_lib import code_digest, dataset, files, label_tables, layouts, parameters, paths, runs, sweep_jobs, sweeps
+from hpa_lib import (
+    code_digest, dataset, files, label_tables, layouts, parameters, paths, pipeline_lock, runs,
+    sweep_jobs, sweeps,
+)
+
+if workflow.is_main_process:  # not where Snakemake starts itself for a step
+    pipeline_lock.hold(Path.cwd())
 
 NAME = str(config.get("sweep", "folds"))
-GIVEN = {name: value for name, value in config.items() if name != "sweep"}
+GIVEN = parameters.given_to_snakemake(config, "sweep")
 AGGREGATE = {"replicates", "allow_differences"}  # parameters of 5_sweep alone
 OVERRIDES = {name: value for name, value in GIVEN.items() if name not in AGGREGATE}
 SWEEP = sweeps.read(NAME, OVERRIDES)
@@ -25,6 +32,8 @@ DATA = FIRST.data
 # One pipeline folder for each sweep, preset and data folder, so that none replaces another's steps.
 LABEL = [SWEEP.name, SWEEP.preset.stem, *([runs.data_label(DATA)] if DATA else [])]
 PIPELINE = paths.runs_folder() / ".pipeline" / f"sweep-{'-'.join(LABEL)}"
+if workflow.is_main_process:
+    pipeline_lock.hold_alone(PIPELINE)
 MEMBERS = {member.name: member for member in SWEEP.members}
 INDEX = paths.reports_folder() / "index.html"
 

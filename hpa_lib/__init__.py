@@ -14,7 +14,8 @@ down to facts:
    ``folder_prediction``, ``submissions``, ``sweep_results``, ``sweep_resources``,
    ``out_of_fold``
 4. protocols: ``training``, ``training_state``, ``results``, ``trained_runs``, ``run_decisions``,
-   ``evaluation``, ``source_evaluation``, ``wording``, ``predictions``, ``runs``, ``sweeps``
+   ``evaluation``, ``source_evaluation``, ``wording``, ``predictions``, ``runs``, ``run_digests``,
+   ``sweeps``
 5. the mathematics: ``models``, ``backbones``, ``initialization``, ``batch_normalization``,
    ``losses``, ``optimizers``, ``schedules``, ``weight_averages``, ``devices``,
    ``mixed_precision``, ``costs``, ``inference``, ``frozen_features``, ``attribution``,
@@ -27,7 +28,7 @@ down to facts:
    ``stratification``, ``near_duplicates``, ``fetch``, ``downloads``, ``embedded``, ``synthetic``
    and the ``synthetic_…`` modules
 7. facts: ``labels``, ``pattern_descriptions``, ``parameters``, ``paths``, ``files``,
-   ``code_digest``, ``errors``, ``backend``, ``imgaug_shim``,
+   ``code_digest``, ``processes``, ``pipeline_lock``, ``errors``, ``backend``, ``imgaug_shim``,
    ``nbconvert_shim``
 """
 

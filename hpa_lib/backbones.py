@@ -158,7 +158,7 @@ def _load(model: keras.Model, path: Path) -> str:
     """Load weights; the reason where they don't fit."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one for each layer that doesn't fit
+            warnings.simplefilter("ignore", UserWarning)  # one for each layer that doesn't fit
             model.load_weights(path)
     except (ValueError, OSError, BadZipFile) as error:
         return str(error).splitlines()[0]  # the other lines list all layers

@@ -8,9 +8,10 @@ block of rows. Both are the same bytes however often the work was interrupted.
   the same one wait for each other.
 * A block's digest is written after its pixels. The next attempt after an interruption keeps the
   blocks that match their digest, and decodes the others.
-* ``digests.bin`` is touched last. Where ``images.npy`` has changed since, all blocks are checked
-  before the cache is used, and damaged ones are decoded again. Damage that leaves no trace in
-  the file's times is found by ``hpa data prepare --verify``.
+* In the end ``digests.bin`` gets the time at which ``images.npy`` last changed. Where the two
+  differ, in either direction since clocks are set back too, all blocks are checked before the
+  cache is used, and damaged ones are decoded again. Damage that leaves no trace in the file's
+  times is found by ``hpa data prepare --verify``.
 """
 
 import hashlib
@@ -131,11 +132,10 @@ class _BlockFile:
         """Whether both files are there, of the right size, and unchanged since `seal`."""
         try:
             self.open()
-            pixels, digests = self._images.stat(), self._digests.stat()
+            digests = self._digests.stat()
+            return (digests.st_size, digests.st_mtime_ns) == (self._digest_bytes, self._changed())
         except (OSError, ValueError):
             return False
-        changed = max(pixels.st_mtime_ns, pixels.st_ctime_ns)
-        return digests.st_size == self._digest_bytes and changed <= digests.st_mtime_ns
 
     def create(self) -> None:
         """Make both files, without any block, unless they are there in the right size."""
@@ -178,7 +178,12 @@ class _BlockFile:
     def seal(self) -> None:
         """Bring both files to the disk and mark the pixels as checked."""
         self.flush()
-        os.utime(self._digests)
+        os.utime(self._digests, ns=(self._changed(), self._changed()))
+
+    def _changed(self) -> int:
+        """When the pixels, or the status of their file, last changed, in nanoseconds."""
+        status = self._images.stat()
+        return max(status.st_mtime_ns, status.st_ctime_ns)
 
     @property
     def _digest_bytes(self) -> int:

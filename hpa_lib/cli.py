@@ -448,8 +448,9 @@ def _sweep_train(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from hpa_lib import execution, reports, runs
+    from hpa_lib import execution, files, reports, runs
 
+    paths.require_writable(paths.reports_folder(), "HPA_REPORTS")
     for executed in options.notebooks:
         if execution.store(executed) is None:
             raise HpaError(
@@ -457,6 +458,8 @@ def _publish(options: argparse.Namespace) -> int:
                 "Give a notebook that papermill executed, and keep its run folder.",
             )
     runs.settle(paths.runs_folder())
+    written = (*paths.runs_folder().glob("*"), *paths.data_folder().glob("*"))
+    files.remove_leftovers(paths.reports_folder(), *written)
     pages = reports.publish(paths.runs_folder(), paths.reports_folder())
     index = paths.reports_folder() / "index.html"
     document = {"index": str(index), "written": [str(page) for page in pages]}

@@ -34,6 +34,9 @@ class Dataset:
         sources: Where each sample comes from; empty where the label table doesn't say.
         maxima: Value of 16-bit images that becomes 255, one a sample; empty for the full range.
         left_out: Ids that were left out on request.
+        marks: `image_files.Trace.mark` of the four files of each sample, those of a sample one by
+            one: files that have another when they are read are refused. Empty where files
+            aren't known.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Dataset:
     sources: tuple[str, ...] = ()
     maxima: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
+    marks: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,7 +67,7 @@ class Dataset:
         Raises:
             HpaError: As `image_files.read_sample`.
         """
-        return image_files.read_sample(self.paths(row), self._maximum(row))
+        return image_files.read_sample(self.paths(row), self._maximum(row), self._marks(row))
 
     def read_channels(self, row: int, workers: Executor | None = None) -> list[np.ndarray]:
         """Read a sample as `read_sample` does, as four arrays of shape (height, width).
@@ -72,10 +76,15 @@ class Dataset:
             row: Row number of the sample.
             workers: See `image_files.read_channels`.
         """
-        return image_files.read_channels(self.paths(row), self._maximum(row), workers)
+        paths, marks = self.paths(row), self._marks(row)
+        return image_files.read_channels(paths, self._maximum(row), workers, marks)
 
     def _maximum(self, row: int) -> int:
         return self.maxima[row] if self.maxima else image_files.FULL_RANGE_16_BIT
+
+    def _marks(self, row: int) -> tuple[bytes, ...]:
+        start = row * len(CHANNELS)
+        return self.marks[start : start + len(CHANNELS)]
 
     @property
     def multi_hot(self) -> np.ndarray:
@@ -173,7 +182,7 @@ def _open(layout: layouts.Layout, table: LabelTable) -> Dataset:
             f"Every Id of {table.path.name} needs four files, <Id>_red, _green, _blue, _yellow.",
         )
     patterns = tuple(sample.pattern for sample in found)
-    marks = file_marks.read(layout.folder, patterns)
+    marks = tuple(file_marks.read(layout.folder, patterns))
     return Dataset(
         layout.folder.name,
         layout.folder,
@@ -184,6 +193,7 @@ def _open(layout: layouts.Layout, table: LabelTable) -> Dataset:
         table.sources,
         table.maxima,
         table.left_out,
+        marks,
     )
 
 

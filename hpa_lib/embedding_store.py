@@ -10,13 +10,15 @@ One row for each sample that a run's network has seen, with the columns
 
 A file takes up several runs, and several datasets of each. Embeddings of different runs have
 nothing to do with each other even where they are equally long, so that they are read run by run.
-What a file holds stands in its metadata too, and its pages carry checksums.
+What a file holds stands in its metadata too, with digests of that and of all that is read at once;
+the checksums of Parquet's pages leave out where they lie and what their columns are called.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,8 +31,12 @@ from hpa_lib.errors import HpaError, shown
 
 _KEY = "hpa_embeddings"
 _VECTOR = "embedding"
+_NAMES = ["Id", "fingerprint", "run", "part"]
 _ROWS = 4096
 """Rows of a row group: what is read at once, 8 MB of 512 features."""
+
+_DAMAGED = (OSError, pa.ArrowException, LookupError, TypeError, ValueError, AttributeError)
+"""What reading a damaged file raises."""
 
 _REMEDY = "Name a file that `hpa embed` wrote, or write it again."
 
@@ -91,9 +97,12 @@ class EmbeddingStore:
         try:
             self._file = pq.ParquetFile(self.path, page_checksum_verification=True)
             held = json.loads(self._file.metadata.metadata[_KEY.encode()])
-            self.batches = tuple(Batch(**entry) for entry in held)
+            if held.pop("sha256") != files.digest_json(held):
+                raise ValueError("its metadata are damaged")
+            self.batches = tuple(Batch(**entry) for entry in held["batches"])
+            self._digests: list[dict[str, str]] = held["groups"]
             self.features = self._file.schema_arrow.field(_VECTOR).type.list_size
-        except (OSError, pa.ArrowException, LookupError, TypeError, ValueError) as error:
+        except _DAMAGED as error:
             raise _unreadable(self.path, error) from error
         self._groups = self._groups_by_batch()
 
@@ -129,9 +138,8 @@ class EmbeddingStore:
         Raises:
             HpaError: If the file is damaged.
         """
-        columns = ["Id", "fingerprint", "part"]
-        tables = [self._read(group, columns) for group in self._groups_of(run)]
-        return pa.concat_tables(tables).to_pandas(categories=columns[1:])
+        tables = [self._read(group, _NAMES) for group in self._groups_of(run)]
+        return pa.concat_tables(tables).drop("run").to_pandas(categories=["fingerprint", "part"])
 
     def blocks(self, run: str) -> Iterator[np.ndarray]:
         """Embeddings of one run, a few thousand rows at a time, in the order of `samples`.
@@ -171,7 +179,7 @@ class EmbeddingStore:
     def tables(self) -> Iterator[pa.Table]:
         """All rows, a few thousand at a time, as Arrow tables."""
         for group in range(self._file.num_row_groups):
-            yield self._read(group, None)
+            yield self._read(group, [*_NAMES, _VECTOR])
 
     def _groups_of(self, run: str) -> list[int]:
         pairs = zip(self.batches, self._groups, strict=True)
@@ -186,7 +194,7 @@ class EmbeddingStore:
         ends = np.cumsum([batch.samples for batch in self.batches])
         owners = np.searchsorted(ends, np.cumsum(sizes))
         counted = np.bincount(owners, sizes, len(self.batches)).astype(int).tolist()
-        if counted != [batch.samples for batch in self.batches]:
+        if counted != [b.samples for b in self.batches] or len(sizes) != len(self._digests):
             raise _unreadable(self.path, "its metadata tell of other rows than it has")
         return [np.flatnonzero(owners == number).tolist() for number in range(len(ends))]
 
@@ -194,11 +202,15 @@ class EmbeddingStore:
         column = self._read(group, [_VECTOR]).column(0).combine_chunks()
         return column.flatten().to_numpy().reshape(-1, self.features)
 
-    def _read(self, group: int, columns: list[str] | None) -> pa.Table:
+    def _read(self, group: int, columns: list[str]) -> pa.Table:
         try:
-            return self._file.read_row_group(group, columns)
-        except (OSError, pa.ArrowException) as error:
+            table = self._file.read_row_group(group, columns).select(columns)
+            recorded = self._digests[group]
+            if any(recorded[name] != digest for name, digest in _digests(table).items()):
+                raise ValueError(f"its row group {group} is damaged")
+        except _DAMAGED as error:
             raise _unreadable(self.path, error) from error
+        return table
 
 
 def require_room(path: Path, run: str, fingerprint: str) -> None:
@@ -264,8 +276,10 @@ def _write(path: Path, embeddings: Embeddings, before: EmbeddingStore | None) ->
             use_byte_stream_split=[f"{_VECTOR}.list.element"],
         ) as writer,
     ):  # fmt: skip
+        groups = []
         for table in before.tables() if before else ():
             writer.write_table(table)
+            groups.append(_digests(table))
         for start in range(0, len(vectors), _ROWS):
             rows = slice(start, start + _ROWS)
             block = vectors[rows]
@@ -276,9 +290,26 @@ def _write(path: Path, embeddings: Embeddings, before: EmbeddingStore | None) ->
                 pa.array(embeddings.parts[rows], pa.string()),
                 pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), vectors.shape[1]),
             ]
-            writer.write_table(pa.table(columns, schema=schema))
-        held = [asdict(entry) for entry in (*(before.batches if before else ()), batch)]
+            table = pa.table(columns, schema=schema)
+            writer.write_table(table)
+            groups.append(_digests(table))
+        batches = [asdict(entry) for entry in (*(before.batches if before else ()), batch)]
+        held: dict[str, Any] = {"batches": batches, "groups": groups}
+        held["sha256"] = files.digest_json(held)
         writer.add_key_value_metadata({_KEY: json.dumps(held)})
+
+
+def _digests(table: pa.Table) -> dict[str, str]:
+    """Digests of a row group: of its embeddings, and of what names its samples, if it has them."""
+    found = {}
+    if _NAMES[0] in table.column_names:
+        each = [table.column(name).to_pylist() for name in ("Id", "part")]
+        of_all = [table.column(name).unique().to_pylist() for name in ("fingerprint", "run")]
+        found["names"] = files.digest_json([each, of_all])
+    if _VECTOR in table.column_names:
+        vectors = table.column(_VECTOR).combine_chunks().flatten().to_numpy()
+        found["embeddings"] = files.digest_bytes(np.ascontiguousarray(vectors).data.cast("B"))
+    return found
 
 
 def _schema(features: int) -> pa.Schema:

@@ -5,16 +5,23 @@ before a kernel starts, only declared ones are passed, and the executed notebook
 the run folder whether or not it succeeded.
 """
 
+import contextlib
 import logging
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+from filelock import FileLock, Timeout
+from nbclient.exceptions import DeadKernelError
 
-from hpa_lib import files, parameters, paths
+from hpa_lib import files, parameters, paths, run_digests, runs
 from hpa_lib.errors import HpaError
 from hpa_lib.notebook import RUN_METADATA_KEY
+
+log = logging.getLogger(__name__)
 
 EXECUTED = "notebook.ipynb"
 
@@ -35,7 +42,9 @@ def execute(
         The run folder.
 
     Raises:
-        HpaError: If a parameter is refused, or the notebook fails; the message is the notebook's.
+        HpaError: If a parameter is refused; if the notebook fails, and the message is its own; or
+            if its kernel dies.
+        KeyboardInterrupt: After Ctrl+C or SIGTERM, when the kernel has ended.
     """
     values = (parameters.read_preset(preset) if preset else {}) | (overrides or {})
     checked = parameters.validate(notebook, values)
@@ -43,6 +52,18 @@ def execute(
     declared = {name: value for name, value in values.items() if hasattr(checked, name)}
     output.parent.mkdir(parents=True, exist_ok=True)
     draft = output.with_name(f".{output.stem}.unfinished.ipynb")
+    with _alone(output), _ending_on_sigterm(), files.naming_full_disk(output):
+        draft.unlink(missing_ok=True)
+        _execute(notebook, draft, declared)
+        folder = store(draft)
+        if folder is None:
+            raise HpaError(f"Notebook {notebook} opened no run folder.", "Restore the notebook.")
+        draft.replace(output)
+    return folder
+
+
+def _execute(notebook: str, draft: Path, declared: dict[str, Any]) -> None:
+    """Run a notebook; if it doesn't reach its end, keep what there is in the run folder."""
     logging.getLogger("papermill").setLevel(logging.WARNING)
     try:
         papermill.execute_notebook(
@@ -55,17 +76,59 @@ def execute(
             extra_arguments=["--log-level=ERROR"],
         )
     except papermill.PapermillExecutionError as error:
-        folder = store(draft)
-        place = f"run folder {folder}" if folder else f"executed notebook {draft}"
         raise HpaError(
             f"Notebook {notebook} failed in cell {error.exec_count}: {error.ename}: {error.evalue}",
-            f"All outputs up to there are in the {place}.",
+            f"All outputs up to there are in the {_kept(draft)}.",
         ) from error
+    except DeadKernelError as error:
+        kept = _kept(draft)
+        runs.settle(paths.runs_folder())
+        raise HpaError(
+            f"The kernel of notebook {notebook} died: something killed it, as the system does "
+            "where memory runs out.",
+            "Mend that, then start the same again: a training goes on after its last finished "
+            f"epoch. All outputs up to there are in the {kept}.",
+        ) from error
+    except KeyboardInterrupt:
+        # nbclient leaves behind what waited for the kernel, and asyncio would complain of that.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        store(draft)
+        runs.settle(paths.runs_folder())
+        raise
+
+
+def _kept(draft: Path) -> str:
+    """Where the outputs of a notebook are that didn't reach its end."""
     folder = store(draft)
-    if folder is None:
-        raise HpaError(f"Notebook {notebook} opened no run folder.", "Restore the notebook.")
-    draft.replace(output)
-    return folder
+    return f"run folder {folder}" if folder else f"executed notebook {draft}"
+
+
+@contextlib.contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keep other processes from executing to the same file.
+
+    One may have outlived the pipeline that started it.
+    """
+    lock = FileLock(output.with_name(f".{output.stem}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.info("Another process executes the notebook for %s; waiting for it.", output)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end this process as Ctrl+C does, which ends the kernel first."""
+    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def store(executed: Path) -> Path | None:
@@ -83,6 +146,7 @@ def store(executed: Path) -> Path | None:
     if folder is None:
         return None
     files.write_text(folder / EXECUTED, executed.read_text(encoding="utf-8"))
+    run_digests.add(folder / EXECUTED)
     return folder
 
 

@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from hpa_lib import files, image_files, paths
+from hpa_lib.errors import HpaError
 from hpa_lib.images import CHANNELS
 
 NAME_PART = "file-marks"
@@ -108,5 +109,5 @@ def _save(kept: Path, status: np.ndarray, marks: list[bytes]) -> None:
     try:
         with files.replacing(kept) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **arrays)
-    except OSError:  # the folder can't be written, which whatever needs it will say
+    except (OSError, HpaError):  # the folder can't be written, which whatever needs it will say
         return

@@ -12,8 +12,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from hpa_lib import processes
+from hpa_lib.errors import HpaError
+
 LARGEST_TEXT = 2**28
 """Tables, presets and other texts of more bytes are refused before they are read."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Surround whatever writes a file, since the system's own error doesn't name it.
+
+    Raises:
+        HpaError: If the disk is full or a quota used up.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise HpaError(
+            f"{path} can't be written: its disk is full, or a quota is used up.",
+            "Free some space there, then start the same again.",
+        ) from error
 
 
 @contextmanager
@@ -22,20 +45,54 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The rename is atomic on one file system, and the data is on disk before it. When the block
     fails, the temporary file is removed and `path` is untouched.
+
+    Raises:
+        HpaError: As `naming_full_disk`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with naming_full_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{host_digest()}-{os.getpid()}-"
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=f"-{path.name}", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def require_room(path: Path, size: int) -> None:
+    """Refuse to fill a disk, where a library that writes a file can't cope with that.
+
+    Args:
+        path: The file, present and empty.
+        size: What it is going to have at most, in bytes.
+
+    Raises:
+        OSError: If the disk is full or a quota used up by so much; macOS doesn't tell.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, size)
+            stream.truncate(0)
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Remove temporary files of `replacing` whose process was killed on this machine.
+
+    Args:
+        folders: Where to look, not below; one that is missing holds none.
+    """
+    for folder in folders:
+        for path in folder.glob(f".{host_digest()}-*-*"):
+            process = path.name.split("-")[1]
+            if process.isdecimal() and not processes.is_alive(int(process)):
+                path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -50,7 +107,16 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         ValueError: If `value` holds NaN or an infinity, which JSON can't express.
     """
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What `write_json` writes.
+
+    Raises:
+        ValueError: As `write_json`.
+    """
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 def open_bytes(path: Path | str) -> BinaryIO:

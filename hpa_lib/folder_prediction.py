@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from hpa_lib import devices, embeddings, feed, images, labels, metrics, splits
+from hpa_lib import devices, embeddings, feed, images, labels, metrics, run_digests, splits
 from hpa_lib.backend import keras, tf
 from hpa_lib.dataset import Dataset
 from hpa_lib.embedding_store import Embeddings
@@ -140,7 +140,8 @@ def with_parts(run: TrainedRun, dataset: Dataset, vectors: np.ndarray) -> Embedd
     """
     parts: list[str | None] = [None] * len(dataset)
     if dataset.fingerprint == run.manifest["dataset"]["fingerprint"]:
-        for name, rows in splits.read(run.folder / "split.csv", dataset).parts.items():
+        division = splits.read(run_digests.checked(run.folder / "split.csv"), dataset)
+        for name, rows in division.parts.items():
             for row in rows:  # in the study's split some are in two parts
                 parts[row] = f"{parts[row]} and {name}" if parts[row] else name
     return Embeddings(run.folder.name, dataset.fingerprint, dataset.ids, tuple(parts), vectors)

@@ -6,14 +6,16 @@ features in every epoch. They are kept in a file without a name, which is gone w
 
 import logging
 import math
+import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from hpa_lib import augment, models
+from hpa_lib import augment, files, models
 from hpa_lib.backend import keras, tf
 from hpa_lib.feed import TrainingFeed
 from hpa_lib.inference import Predictor
@@ -44,8 +46,11 @@ class FrozenFeatures:
         self._forward = tf.function(
             lambda images: below(images, training=False), input_signature=[signature]
         )
+        self._folder = folder
         with tempfile.TemporaryFile(dir=folder) as file:
             self._kept = np.memmap(file, self.dtype, shape=_shape(head, feed))
+            self._file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._file)
         self._known = np.zeros(self._kept.shape[:2], bool)
 
     def batches(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -78,8 +83,22 @@ class FrozenFeatures:
             rows, views = np.resize(pairs[start : start + size], (size, 2)).T
             images = augment.take_views([self._feed.source[row] for row in rows], views)
             features = self._forward(tf.cast(images, tf.float32))
-            self._kept[rows, views] = tf.cast(features, tf.float32).numpy()
+            found = tf.cast(features, tf.float32).numpy()
+            for place, one in zip(rows * augment.VIEW_COUNT + views, found, strict=True):
+                self._write(place, one)
             self._known[rows, views] = True
+
+    def _write(self, place: int, features: np.ndarray) -> None:
+        """Write the features of one view, not through memory, where a full disk ends the process.
+
+        Raises:
+            HpaError: If the disk is full.
+        """
+        offset, left = int(place) * features.nbytes, memoryview(features).cast("B")
+        with files.naming_full_disk(self._folder / "features of the frozen backbone"):
+            while left:
+                written = os.pwrite(self._file, left, offset)
+                offset, left = offset + written, left[written:]
 
 
 def keep(model: keras.Model, feed: TrainingFeed, folder: Path) -> FrozenFeatures | None:

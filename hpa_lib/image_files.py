@@ -137,7 +137,10 @@ def read_channel(path: Path, channel: str, maximum: int = FULL_RANGE_16_BIT) -> 
 
 
 def read_channels(
-    paths: Sequence[Path], maximum: int = FULL_RANGE_16_BIT, workers: Executor | None = None
+    paths: Sequence[Path],
+    maximum: int = FULL_RANGE_16_BIT,
+    workers: Executor | None = None,
+    marks: Sequence[bytes] = (),
 ) -> list[np.ndarray]:
     """Read the four channels of a sample.
 
@@ -145,26 +148,36 @@ def read_channels(
         paths: Their files, in the order of `images.CHANNELS`.
         maximum: Value of 16-bit images that becomes 255.
         workers: Threads that decode the channels side by side; None: one after the other.
+        marks: `Trace.mark` that each file must have; empty where they aren't known.
 
     Returns:
         Four arrays of shape (height, width), dtype uint8, in the order of `images.CHANNELS`.
 
     Raises:
-        HpaError: As `read_channel`; also if the channels differ in size.
+        HpaError: As `read_channel`; also if the channels differ in size, or a file has another
+            mark.
     """
     each = workers.map if workers else map
-    channels = list(each(read_channel, paths, CHANNELS, [maximum] * len(CHANNELS)))
+    traces, channels = zip(*each(decode, paths, CHANNELS, [maximum] * len(CHANNELS)), strict=True)
     refuse_different_shapes(paths[0], [image.shape for image in channels])
-    return channels
+    for path, trace, mark in zip(paths, traces, marks, strict=False):
+        if trace.mark != mark:
+            raise HpaError(
+                f"Image {path} has changed since its dataset was opened.",
+                "Start again, and leave the data folder as it is meanwhile.",
+            )
+    return list(channels)
 
 
-def read_sample(paths: Sequence[Path], maximum: int = FULL_RANGE_16_BIT) -> np.ndarray:
+def read_sample(
+    paths: Sequence[Path], maximum: int = FULL_RANGE_16_BIT, marks: Sequence[bytes] = ()
+) -> np.ndarray:
     """Read a sample as `read_channels` does, as one array.
 
     Returns:
         Array of shape (height, width, 4), dtype uint8, in the order of `images.CHANNELS`.
     """
-    return cv2.merge(read_channels(paths, maximum))
+    return cv2.merge(read_channels(paths, maximum, marks=marks))
 
 
 def refuse_different_shapes(first: Path, shapes: Sequence[tuple[int, ...]]) -> None:

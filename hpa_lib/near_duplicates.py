@@ -10,6 +10,7 @@ Source: C. Zauner, "Implementation and benchmarking of perceptual image hash fun
 section 3.2.1.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy as np
 
 from hpa_lib import cache, files, paths
 from hpa_lib.dataset import Dataset
+
+log = logging.getLogger(__name__)
 
 PICTURE_SIZE = 32
 """Height and width, in pixels, of the pictures that hashes are made from."""
@@ -106,15 +109,26 @@ def find(dataset: Dataset) -> NearDuplicates:
         HpaError: If an image can't be decoded, or the data folder can't be written.
     """
     path = kept_pairs(dataset)
-    if path.is_file():
-        kept = files.read_json(path)
-        rows = np.array(kept["rows"], dtype=np.int64).reshape(-1, 2)
-        return NearDuplicates(rows, np.array(kept["distances"], dtype=np.int64))
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        log.warning("%s is damaged (%s). The pairs are found again.", path, error)
     found = matches(hashes(open_pictures(dataset)))
     kept = {"rows": found.rows.tolist(), "distances": found.distances.tolist()}
     with paths.writing_data():
-        files.write_json(path, kept)
+        files.write_json(path, kept | {"sha256": files.digest_json(kept)})
     return found
+
+
+def _read(path: Path) -> NearDuplicates:
+    kept = files.read_json(path)
+    digest = kept.pop("sha256")
+    if files.digest_json(kept) != digest:
+        raise ValueError("its SHA-256 isn't the one that it holds")
+    rows = np.array(kept["rows"], dtype=np.int64).reshape(-1, 2)
+    return NearDuplicates(rows, np.array(kept["distances"], dtype=np.int64))
 
 
 def kept_pairs(dataset: Dataset) -> Path:

@@ -462,6 +462,21 @@ def parse_yaml(text: str) -> Any:
         raise yaml.YAMLError(f"a value can't be read ({error})") from error
 
 
+def given_to_snakemake(config: dict[str, Any], *other: str) -> dict[str, Any]:
+    """The parameters among what ``--config`` gives, where Snakemake takes truth values for text.
+
+    Args:
+        config: Snakemake's configuration.
+        other: Names in it that are no parameters.
+    """
+    words = {"true": True, "false": False}
+    return {
+        name: words.get(value, value) if isinstance(value, str) else value
+        for name, value in config.items()
+        if name not in other
+    }
+
+
 def read_preset(path: Path) -> dict[str, Any]:
     """Read a preset, a YAML file that maps parameter names to values.
 

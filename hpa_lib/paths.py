@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,27 @@ def writing_data() -> Iterator[None]:
         raise HpaError(
             f"The data folder {data_folder()} can't be written ({error}).",
             "Mend that, or name another folder in the environment variable HPA_DATA.",
+        ) from error
+
+
+def require_writable(folder: Path, variable: str) -> None:
+    """Refuse a folder that can't be written, before anything is computed for it.
+
+    Args:
+        folder: The folder; it is made if need be.
+        variable: Environment variable by which another one can be named.
+
+    Raises:
+        HpaError: If no file can be made in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise HpaError(
+            f"The folder {folder} can't be written ({error.strerror}).",
+            f"Mend that, or name another folder in the environment variable {variable}.",
         ) from error
 
 

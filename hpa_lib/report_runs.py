@@ -9,7 +9,7 @@ from typing import Any
 
 from nbconvert.filters import strip_ansi
 
-from hpa_lib import report_text
+from hpa_lib import report_text, run_digests
 from hpa_lib.errors import HpaError
 from hpa_lib.files import read_json
 from hpa_lib.report_privacy import Concealer, conceal_all
@@ -24,6 +24,16 @@ STATUSES: dict[str, tuple[str, str]] = {
     "running": ("Running", "The run has not finished. Publish again to see its end."),
 }
 """Status of a run: word and explanation. An unknown status is shown as failed."""
+
+DOWNLOADS: dict[str, str] = {
+    "notebook.ipynb": "Executed notebook",
+    "params.yaml": "Parameters",
+    "metrics.json": "Metrics",
+    "manifest.json": "Manifest",
+    "predictions.csv": "Predictions",
+    "history.csv": "Training history",
+}
+"""Files of a run that lie beside its page, with what they are called there."""
 
 RESERVED_NAMES: tuple[str, ...] = ("index.html", "runs.json", "README.md")
 """Files in the reports folder, whose names no run can have."""
@@ -178,7 +188,10 @@ def _folded(name: str) -> str:
 
 
 def read_run(folder: Path) -> ReportedRun | None:
-    """Read a run; None if it has no manifest. A damaged file costs only what it tells."""
+    """Read a run; None if it has no manifest. A damaged file costs only what it tells.
+
+    A run with a file that has changed since its end is shown as failed.
+    """
     path = folder / "manifest.json"
     if not path.is_file():
         return None
@@ -188,6 +201,9 @@ def read_run(folder: Path) -> ReportedRun | None:
         for key, value in manifest.items()
         if key not in UNPUBLISHED and isinstance(value, _KINDS.get(key, object))
     } or {"status": "failed", "reason": "manifest.json can't be read."}
+    if told.get("status") == "complete" and (changed := run_digests.changed(folder, DOWNLOADS)):
+        words = f"{', '.join(changed)} changed since the run ended; see {run_digests.FILE}."
+        told |= {"status": "failed", "reason": words}
     conceal = Concealer(_data(told))
     headline = read_mapping(folder / "metrics.json").get("headline")
     headline = headline if isinstance(headline, dict) else {}

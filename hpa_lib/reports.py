@@ -6,8 +6,12 @@ pictures are inside, and nothing is fetched from anywhere. The folder serves any
 is; ``.nojekyll`` keeps GitHub Pages from leaving out names that begin with an underscore.
 """
 
+import fcntl
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ import joblib
 
 from hpa_lib import report_templates
 from hpa_lib.errors import HpaError
-from hpa_lib.files import digest_file, digest_json
+from hpa_lib.files import digest_file, digest_json, naming_full_disk
 from hpa_lib.report_index import write_index
 from hpa_lib.report_page import DOWNLOADS, render_page
 from hpa_lib.report_runs import ReportedRun, read_mapping, read_run, read_runs
@@ -46,14 +50,34 @@ def publish(runs_folder: Path, reports_folder: Path) -> list[Path]:
             run but for upper and lower case.
     """
     runs_folder, reports_folder = Path(runs_folder), Path(reports_folder)
-    runs = read_runs(runs_folder)
-    names = {run.name for run in runs}
-    _remove_stale_pages(reports_folder, names)
-    needed = (_outdated(run, reports_folder, names) for run in runs)
-    built = _build_all([page for page in needed if page])
-    write_index(runs, reports_folder)
-    (reports_folder / ".nojekyll").touch()
+    with _alone(runs_folder):
+        runs = read_runs(runs_folder)
+        names = {run.name for run in runs}
+        _remove_stale_pages(reports_folder, names)
+        needed = (_outdated(run, reports_folder, names) for run in runs)
+        built = _build_all([page for page in needed if page])
+        write_index(runs, reports_folder)
+        (reports_folder / ".nojekyll").touch()
     return built
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from publishing a folder of runs.
+
+    The folder itself is locked, which also does where it can't be written. Some network drives
+    can't do that; there nothing is kept.
+    """
+    if not folder.is_dir():
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def render_notebook(notebook: Path, run_folder: Path | None) -> str:
@@ -125,7 +149,14 @@ class _Page:
         They are made in a hidden folder that replaces the page's as a whole. Files aren't forced
         to the disk one by one, which takes longer than all else: a page that a power cut has
         shortened is told by its sizes and made again.
+
+        Raises:
+            HpaError: If the disk is full.
         """
+        with naming_full_disk(self.folder):
+            return self._build()
+
+    def _build(self) -> Path:
         making = self.folder.with_name(f".{self.run.name}")
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)

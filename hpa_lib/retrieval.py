@@ -158,20 +158,37 @@ def open_index(store: EmbeddingStore, run: str) -> faiss.Index:
     Indexes beside the file that belong to none of its present runs are removed.
 
     Raises:
-        HpaError: If the file of embeddings is damaged.
+        HpaError: If the file of embeddings is damaged, or the index can't be written or read.
     """
     path = index_path(store, run)
     if not path.is_file():
-        with files.replacing(path) as temporary:
-            faiss.write_index(build(store, run), str(temporary))
+        index = build(store, run)
+        try:
+            with files.replacing(path) as temporary:
+                faiss.write_index(index, str(temporary))
+                _read(temporary)  # what the disk has no room for in the end, Faiss doesn't say
+        except RuntimeError as error:
+            raise HpaError(
+                f"The index {path} can't be written ({error}).",
+                "Free some space on its disk, then start the same again.",
+            ) from error
         wanted = {index_path(store, name) for name in store.runs}
         for other in path.parent.glob(f"{store.path.stem}-{'[0-9a-f]' * 16}.faiss"):
             if other not in wanted:
                 other.unlink()
-    # Lists stay on the disk until they are looked into, where the system can do that.
-    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if os.name == "posix" else 0)
+    try:
+        index = _read(path)
+    except RuntimeError as error:
+        raise HpaError(
+            f"The index {path} can't be read ({error}).", "Remove the file: it is made anew."
+        ) from error
     index.nprobe = PROBES
     return index
+
+
+def _read(path: Path) -> faiss.Index:
+    """Read an index; its lists stay on the disk until they are looked into, if that can be."""
+    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP if os.name == "posix" else 0)
 
 
 def index_path(store: EmbeddingStore, run: str) -> Path:

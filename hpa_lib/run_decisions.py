@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpa_lib import files, metrics, paths, predictions, runs
+from hpa_lib import files, metrics, paths, predictions, run_digests, runs
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
 from hpa_lib.labels import CLASS_NAMES
@@ -100,9 +100,9 @@ def read(run: str, dataset: Dataset) -> RunDecisions:
             f"Choose one of {', '.join(known)}." if known else "Run a training notebook first.",
         )
     folder = paths.runs_folder() / run
-    table = predictions.read(folder / predictions.FILE).drop_duplicates("Id")
+    table = predictions.read(run_digests.checked(folder / predictions.FILE)).drop_duplicates("Id")
     try:
-        results = files.read_json(folder / runs.METRICS)
+        results = files.read_json(run_digests.checked(folder / runs.METRICS))
         thresholds = np.array(results["thresholds"], dtype=np.float64)
         never_empty, split = results["never_empty"], results["split"]
     except (OSError, ValueError, KeyError) as error:

@@ -10,26 +10,33 @@ and where a training was interrupted it goes on from the state that lies there.
 import contextlib
 import datetime
 import importlib.metadata
+import logging
 import math
 import os
 import platform
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from filelock import FileLock
 
-from hpa_lib import code_digest, files, parameters, paths
+from hpa_lib import code_digest, files, parameters, paths, processes, run_digests
 from hpa_lib.errors import HpaError, shown
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.json"
 
 BEST_WEIGHTS = "best.weights.h5"
 """Weights of the best epoch."""
+
+NEXT_WEIGHTS = "next.weights.h5"
+"""Weights of an epoch that may become the best; they do when the state says so."""
 
 LAST_WEIGHTS = "last.weights.h5"
 """Weights of the last epoch, of runs that evaluate these."""
@@ -69,6 +76,7 @@ class Run:
     ) -> None:
         self.notebook = notebook
         self.parameters = values
+        self._begun = time.monotonic()  # the time of day may be set back meanwhile
         given = values.model_dump()
         recorded = {k: _portable(v) for k, v in given.items()}
         code = code_digest.of_notebook(notebook)
@@ -106,7 +114,8 @@ class Run:
             "seconds": None,
         }
         stem = "-".join(_slug(part) for part in (given["preset"], notebook) if part)
-        with FileLock(_made(paths.runs_folder()) / ".claim.lock"):
+        paths.require_writable(paths.runs_folder(), "HPA_RUNS")
+        with FileLock(paths.runs_folder() / ".claim.lock"):
             self.name = _free_name(f"{stem}-{self._manifest['identity'][:8]}")
             self.folder = paths.runs_folder() / self.name
             self._manifest |= {
@@ -138,8 +147,8 @@ class Run:
         """
         if not (self.folder / METRICS).is_file():
             raise HpaError(f"Run {self.name} has no {METRICS}.", "Run all cells in their order.")
-        (self.folder / STATE).unlink(missing_ok=True)
         self._close("complete", None)
+        (self.folder / STATE).unlink(missing_ok=True)  # last: until then a kill costs no training
 
     def fail(self, reason: str) -> None:
         """Mark the run as failed, with the reason."""
@@ -155,11 +164,11 @@ class Run:
         return self._manifest["status"]
 
     def _close(self, status: str, reason: str | None) -> None:
-        finished = _now()
-        started = datetime.datetime.fromisoformat(self._manifest["started"])
-        seconds = (datetime.datetime.fromisoformat(finished) - started).total_seconds()
+        seconds = time.monotonic() - self._begun
         self._manifest |= {"status": status, "reason": _portable(reason)}
-        self._manifest |= {"finished": finished, "seconds": round(seconds, 1)}
+        self._manifest |= {"finished": _now(), "seconds": round(seconds, 1)}
+        if status == "complete":
+            run_digests.write(self.folder, {MANIFEST: files.json_text(self._manifest)}, {STATE})
         self._write_manifest()
 
     def _write_manifest(self) -> None:
@@ -173,11 +182,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     interrupted.
 
     Raises:
-        HpaError: If there is no readable manifest.
+        HpaError: If there is no readable manifest, or that of a complete run has changed since.
     """
     manifest = _read_mapping(folder, MANIFEST, {"status": str, "notebook": str})
+    if manifest["status"] == "complete":
+        run_digests.checked(folder / MANIFEST)
     here = files.host_digest()
-    gone = manifest.get("host") == here and not _alive(manifest.get("process"))
+    gone = manifest.get("host") == here and not processes.is_alive(manifest.get("process"))
     if manifest["status"] == "running" and gone:
         manifest |= {"status": "interrupted", "reason": "The process ended before the notebook."}
     return manifest
@@ -187,9 +198,11 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """Read ``metrics.json`` of a training run.
 
     Raises:
-        HpaError: If it can't be read, or the run trained no network.
+        HpaError: If it can't be read, has changed since the run ended, or the run trained no
+            network.
     """
     found = _read_mapping(folder, METRICS, {})
+    run_digests.checked(folder / METRICS)
     if not isinstance(found.get("backbone"), str):
         raise HpaError(f"Run {folder} trained no network.", "Name a run of a training notebook.")
     return found
@@ -197,6 +210,8 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 def readable(runs_folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Run folders with their manifests, in the order of their names, but for damaged ones.
+
+    Of each damaged one a warning tells.
 
     Args:
         runs_folder: Folder with one folder a run.
@@ -206,16 +221,28 @@ def readable(runs_folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     """
     found = []
     for path in sorted(runs_folder.glob(f"*/{MANIFEST}")):
-        with contextlib.suppress(HpaError):
+        try:
             found.append((path.parent, read_manifest(path.parent)))
+        except HpaError as error:
+            log.warning("A run is passed over: %s", error.problem)
     return found
 
 
 def settle(runs_folder: Path) -> None:
-    """Write down, for all runs in a folder, that those whose process is gone are interrupted."""
+    """Write down, for all runs in a folder, that those whose process is gone are interrupted.
+
+    A complete run whose process was killed right after its end loses the state of its training.
+    """
     for folder, manifest in readable(runs_folder):
-        if manifest != files.read_json(folder / MANIFEST):
-            files.write_json(folder / MANIFEST, manifest)
+        if manifest["status"] == "complete":
+            (folder / STATE).unlink(missing_ok=True)
+        if manifest["status"] != "interrupted":
+            continue
+        with contextlib.suppress(HpaError):
+            present = _read_mapping(folder, MANIFEST, {"status": str})
+            # Another process may have taken the run up since, and even finished it.
+            if (present["status"], present.get("process")) == ("running", manifest["process"]):
+                files.write_json(folder / MANIFEST, manifest)
 
 
 def finished() -> list[dict[str, Any]]:
@@ -321,7 +348,7 @@ def _clear(folder: Path, identity: str) -> list[dict[str, Any]]:
     if (folder / STATE).is_file() and (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
         if manifest.get("identity") == identity:
-            kept = {STATE, BEST_WEIGHTS, MANIFEST}  # the last is replaced
+            kept = {STATE, BEST_WEIGHTS, NEXT_WEIGHTS, MANIFEST}  # the last is replaced
             last = {name: manifest[name] for name in ("started", "finished", "status")}
             attempts = [*manifest["earlier_attempts"], last]
     for path in folder.glob("*"):
@@ -349,11 +376,6 @@ def _read_mapping(folder: Path, name: str, fields: dict[str, type]) -> dict[str,
     return found
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): _without_nan(entry) for name, entry in value.items()}
@@ -375,18 +397,6 @@ def _slug(text: str) -> str:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-
-
-def _alive(process: Any) -> bool:
-    if type(process) is not int or process <= 0:
-        return False
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _commit() -> dict[str, Any]:

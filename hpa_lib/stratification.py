@@ -66,7 +66,8 @@ def _dealt(present: np.ndarray, folds: Sequence[int], seed: int) -> np.ndarray:
     part_of_fold = np.repeat(np.arange(len(folds)), folds)
     part = np.empty(len(present), dtype=np.int64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # classes with fewer samples than folds are expected
+        # Classes with fewer samples than folds are expected.
+        warnings.simplefilter("ignore", UserWarning)
         for fold, (_, held_out) in enumerate(dealer.split(present, present)):
             part[held_out] = part_of_fold[fold]
     return part

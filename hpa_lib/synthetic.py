@@ -7,6 +7,8 @@ real datasets where they are asked for.
 
 import hashlib
 import multiprocessing
+import os
+import threading
 import uuid
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -19,7 +21,13 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from hpa_lib.errors import HpaError
-from hpa_lib.files import read_json, write_json, write_text
+from hpa_lib.files import (
+    naming_full_disk,
+    read_json,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 from hpa_lib.images import CHANNELS, channel_file
 from hpa_lib.labels import format_target
 from hpa_lib.synthetic_cells import FIELD_MICROMETRES, check_micrometres
@@ -125,6 +133,7 @@ def write_dataset(
         _refuse_foreign_content(folder, settings)
         if table.exists():
             return folder
+        remove_leftovers(folder)
         write_json(folder / _SETTINGS, settings)
         _write_images(folder, planned.samples, seed, size, micrometres, workers, progress)
         for damage in planned.damage:
@@ -164,8 +173,9 @@ def _refuse_foreign_content(folder: Path, settings: dict[str, object]) -> None:
     """Raise unless the folder is missing, empty, or was begun with the same settings."""
     path = folder / _SETTINGS
     if not path.exists():
-        found = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-        if found - {_LOCK, "train"} or any((folder / "train").glob("*")):
+        # Hidden files are the lock, and what a killed call had not yet renamed.
+        found = {entry.name for entry in folder.glob("[!.]*")}
+        if found - {"train"} or any((folder / "train").glob("*")):
             raise HpaError(
                 f"{folder} holds files that are no synthetic dataset.",
                 "Name an empty or a new folder.",
@@ -236,6 +246,13 @@ def _write_images(
 def _start_worker() -> None:
     """Keep OpenCV to one thread: the workers share the cores already."""
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End a worker whose parent was killed; it would wait for work forever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _write_batch(
@@ -289,5 +306,6 @@ def _write_file(path: Path, content: bytes) -> None:
     drawing it; ``train.csv`` is flushed.
     """
     temporary = path.with_suffix(".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with naming_full_disk(path):
+        temporary.write_bytes(content)
+        temporary.replace(path)

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpa_lib import devices, feed, labels, metrics, models, parameters, predictions, runs
+from hpa_lib import (
+    devices,
+    feed,
+    labels,
+    metrics,
+    models,
+    parameters,
+    predictions,
+    run_digests,
+    runs,
+)
 from hpa_lib.backend import keras
 from hpa_lib.dataset import Dataset
 from hpa_lib.errors import HpaError
@@ -105,10 +115,11 @@ class TrainedRun:
             channels: Channels of its images; the last axis of what `open_source` gives.
 
         Raises:
-            HpaError: If the weights are missing, damaged or of another network.
+            HpaError: If the weights are missing, damaged, changed since the run ended, or of
+                another network.
         """
         values = self.values()
-        path = self.folder / runs.EVALUATED_WEIGHTS[values.evaluate]
+        path = run_digests.checked(self.folder / runs.EVALUATED_WEIGHTS[values.evaluate])
         model = models.configured(values.model_copy(update={"weights": "none"}), channels)
         try:
             keras.Model(model.inputs, model.outputs).load_weights(path)
@@ -140,19 +151,22 @@ def load(name_or_path: str, notebook: str) -> TrainedRun:
     manifest, values = runs.read_manifest(folder), runs.read_metrics(folder)
     _refuse_damaged(folder, manifest, values)
     try:
-        history = pd.read_csv(folder / "history.csv")
+        history = pd.read_csv(run_digests.checked(folder / "history.csv"))
     except (OSError, ValueError) as error:
         raise HpaError(
             f"{folder} isn't a training run ({error}).", "Name the folder of a training run."
         ) from error
     several_views = parameters.validate(manifest["notebook"], manifest["parameters"]).all_views
+    probabilities, one_view = (
+        run_digests.checked(folder / name) for name in (predictions.FILE, predictions.ONE_VIEW_FILE)
+    )
     return TrainedRun(
         folder=folder,
         manifest=manifest,
         metrics=values,
         history=history,
-        predictions=predictions.read(folder / predictions.FILE),
-        one_view=predictions.read(folder / predictions.ONE_VIEW_FILE) if several_views else None,
+        predictions=predictions.read(probabilities),
+        one_view=predictions.read(one_view) if several_views else None,
         label=values["backbone"],
     )
 

@@ -33,7 +33,7 @@ from hpa_lib.feed import ImageSource, TrainingFeed
 from hpa_lib.frozen_features import FrozenFeatures
 from hpa_lib.inference import Predictor
 from hpa_lib.parameters import TrainParameters
-from hpa_lib.runs import BEST_WEIGHTS, LAST_WEIGHTS, STATE
+from hpa_lib.runs import BEST_WEIGHTS, LAST_WEIGHTS, NEXT_WEIGHTS, STATE
 from hpa_lib.splits import Split
 from hpa_lib.weight_averages import WeightAverage
 
@@ -249,6 +249,8 @@ class Trainer:
         self._folder = folder
         self._state = folder / STATE
         self._rows: list[dict[str, float | str]] = training_state.read_history(self._state)
+        self._best = training_state.read_best(self._state)
+        self._end_interrupted_epoch()
         self._interrupted = bool(self._rows)
         self._options = options
         self._watchers = watchers
@@ -425,7 +427,13 @@ class Trainer:
         if which == "last":
             save_weights(self._weights, self._folder / LAST_WEIGHTS)
             return len(self._rows)
-        self._weights.load_weights(self._folder / BEST_WEIGHTS)
+        path = self._folder / BEST_WEIGHTS
+        if not path.is_file() or files.digest_file(path) != self._best:
+            raise HpaError(
+                f"The weights {path} are gone, or have changed since this training saved them.",
+                f"Remove {self._state} to train from the beginning.",
+            )
+        self._weights.load_weights(path)
         return 1 + int(self.history["val_loss"].argmin())
 
     def _end_epoch(self, stage: Stage, trained: dict[str, float], seconds: float) -> None:
@@ -453,10 +461,14 @@ class Trainer:
                     )
             self._rows.append(row)
             if row["val_loss"] < best:
-                save_weights(self._weights, self._folder / BEST_WEIGHTS)
+                save_weights(self._weights, self._folder / NEXT_WEIGHTS)
+                self._best = files.digest_file(self._folder / NEXT_WEIGHTS)
         if self._average and self.has_ended(stage):
             self._average.apply()
-        training_state.save(self._state, self._model, self._stage_variables, self._rows)
+        variables = self._stage_variables
+        training_state.save(self._state, self._model, variables, self._rows, self._best)
+        if row["val_loss"] < best:
+            (self._folder / NEXT_WEIGHTS).replace(self._folder / BEST_WEIGHTS)
         done = self._epochs_done(stage)
         log.info(
             "%s, epoch %d of %d: loss %.4f, validation loss %.4f%s, validation macro F1 %.3f; "
@@ -471,6 +483,13 @@ class Trainer:
             seconds,
             seconds * (stage.epochs - done),
         )
+
+    def _end_interrupted_epoch(self) -> None:
+        """Let the next best weights become the best, where the state says that they are."""
+        path = self._folder / NEXT_WEIGHTS
+        if path.is_file() and files.digest_file(path) == self._best:
+            path.replace(self._folder / BEST_WEIGHTS)
+        path.unlink(missing_ok=True)
 
     def _reestimate(self) -> None:
         if self._reestimator is None:
@@ -503,10 +522,19 @@ class Trainer:
 
 _TRAINED = ("loss", "binary_accuracy", "batch_averaged_f1")
 
+_HDF5_BYTES = 2**14
+"""More than what HDF5 needs for each weight beside its values."""
+
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Save a network's weights, all or nothing."""
+    """Save a network's weights, all or nothing.
+
+    Raises:
+        HpaError: If the disk has no room for them; HDF5 would end the process.
+    """
+    size = sum(weight.nbytes for weight in model.get_weights())
     with files.replacing(path) as temporary:
+        files.require_room(temporary, size + _HDF5_BYTES * (1 + len(model.weights)))
         model.save_weights(temporary)
 
 

@@ -1,9 +1,11 @@
+import logging
 import os
 import shutil
 import sys
 from pathlib import Path
 
 import cv2
+import deprecations
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,12 @@ from hpa_lib.images import CHANNELS, channel_file
 # Times vary with whatever else the machine does.
 settings.register_profile("hpa", deadline=None)
 settings.load_profile("hpa")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tensorflow_warns():
+    """TensorFlow only logs what it gives up; see `deprecations.LoggedByTensorFlow`."""
+    logging.getLogger("tensorflow").addHandler(deprecations.LoggedByTensorFlow())
 
 
 @pytest.fixture(autouse=True)

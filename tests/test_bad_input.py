@@ -35,6 +35,7 @@ from hpa_lib import (
     parameters,
     paths,
     predictions,
+    run_digests,
     runs,
     splits,
     submissions,
@@ -711,6 +712,7 @@ def test_run_that_is_refused_by_its_files(leave_run, refusal, given, words):
     from hpa_lib import trained_runs
 
     run = leave_run()
+    (run.folder / run_digests.FILE).unlink()  # which would tell that something has changed
     given(run.folder)
     error = refusal(lambda: trained_runs.load(run.folder.name, "3_train_vgg"), words)
     assert run.folder.name in error.problem or "Parameter quantum" in error.problem
@@ -731,6 +733,7 @@ def test_runs_that_can_not_be_compared(leave_run, refusal, given, words):
 
     pair = [leave_run(), leave_run()]
     for run in pair:
+        (run.folder / run_digests.FILE).unlink()
         more = {"split": "same", "samples_seen": 1, "threshold_rule": "0.5"}
         edit(runs.METRICS, **more)(run.folder)
     given(pair[1].folder)

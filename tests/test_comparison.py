@@ -14,6 +14,7 @@ from hpa_lib import (
     parameters,
     predictions,
     results,
+    run_digests,
     runs,
     splits,
     study_metrics,
@@ -327,6 +328,7 @@ def test_study_numbers_are_comparable_under_the_study_s_data_and_protocol_only(p
             values = run.manifest["parameters"] | preset | changed
             dataset = run.manifest["dataset"] | {"samples": comparison.STUDY_SAMPLES}
             files.write_json(path, run.manifest | {"parameters": values, "dataset": dataset})
+            (run.folder / run_digests.FILE).unlink(missing_ok=True)
         loaded = [trained_runs.load(run.folder.name, "") for run in pair]
         return set(comparison.beside_study(loaded)["may be compared"])
 

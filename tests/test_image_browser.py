@@ -6,7 +6,16 @@ import nbformat
 import numpy as np
 import pytest
 
-from hpa_lib import image_browser, images, labels, plots, predictions, report_notebook, splits
+from hpa_lib import (
+    image_browser,
+    images,
+    labels,
+    plots,
+    predictions,
+    report_notebook,
+    run_digests,
+    splits,
+)
 from hpa_lib.errors import HpaError
 from hpa_lib.image_browser import ImageBrowser
 from hpa_lib.sample_selection import FALSE, MISSED, RIGHT
@@ -36,6 +45,7 @@ def run(tiny, division, leave_run):
     probability[1, 9] = 0.4  # never empty: class 9 is given
     table = predictions.table(tiny, {"validation": rows}, {"validation": np.float32(probability)})
     predictions.write(left.folder / predictions.FILE, table)
+    run_digests.add(left.folder / predictions.FILE)
     return left.folder.name
 
 

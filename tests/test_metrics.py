@@ -45,8 +45,14 @@ def test_summary_worked_out_by_hand():
 
 def test_keys_are_stable_and_all_have_a_readable_name():
     assert list(metrics.summary(TRUTH, PROBABILITY, 0.5)) == list(metrics.READABLE_NAMES)
-    assert set(metrics.HIGHER_IS_BETTER) < set(metrics.READABLE_NAMES)
-    assert "hamming_loss" not in metrics.HIGHER_IS_BETTER
+    losses = {"hamming_loss", "coverage_error", "label_ranking_loss"}
+    counts = {"average_precision_classes", "roc_auc_classes", "classes_present", "samples"}
+    assert set(metrics.READABLE_NAMES) - set(metrics.HIGHER_IS_BETTER) == losses | counts
+
+
+@pytest.mark.parametrize(("key", "name"), metrics.READABLE_NAMES.items())
+def test_a_readable_name_holds_the_words_of_its_key(key, name):
+    assert set(key.split("_")) <= set(name.lower().split())
 
 
 def test_a_perfect_prediction_is_best_in_every_metric():
@@ -118,6 +124,29 @@ def test_confusion_counts_equal_scikit_learn(scored):
     np.testing.assert_array_equal(counts.true_positives, expected[:, 1, 1])
 
 
+def test_averages_of_replicates_are_those_of_each_replicate():
+    random = np.random.default_rng(0)
+    present = np.array([True, False, True, True])
+    truth = random.integers(0, 2, (5, 30, 4)) * present
+    prediction = random.integers(0, 2, (5, 30, 4))
+    each = [metrics.confusion_counts(*pair) for pair in zip(truth, prediction, strict=True)]
+    together = metrics.ConfusionCounts(
+        *(
+            np.stack([getattr(one, name) for one in each])
+            for name in ("true_positives", "predicted", "positives")
+        ),
+        samples=30,
+    )
+    for averages in (
+        metrics.ConfusionCounts.micro_averages,
+        lambda counts: metrics.ConfusionCounts.macro_averages(counts, present),
+    ):
+        for name, values in averages(together).items():
+            assert values.tolist() == [averages(one)[name] for one in each]
+            assert len(set(values)) > 1
+
+
+@pytest.mark.filterwarnings("error")
 def test_undefined_ranking_metrics_are_nan_and_left_out():
     truth = np.array([[1, 0, 1], [1, 0, 0]])  # class 0 has no negative, class 1 no positive
     probability = np.array([[0.9, 0.5, 0.8], [0.1, 0.5, 0.9]])
@@ -128,6 +157,7 @@ def test_undefined_ranking_metrics_are_nan_and_left_out():
     assert (values["macro_roc_auc"], values["roc_auc_classes"]) == (0, 1)
 
 
+@pytest.mark.filterwarnings("error")
 def test_without_any_positive_f1_is_zero_and_ranking_metrics_are_nan():
     values = metrics.summary(np.zeros((3, 4)), np.zeros((3, 4)), 0.5)
     assert values["macro_f1"] == values["macro_f1_present"] == values["micro_f1"] == 0
@@ -143,6 +173,11 @@ def test_per_class_table():
     truth[:, :3], probability[:, :3] = TRUTH, PROBABILITY
     table = metrics.per_class(truth, probability, 0.5)
     assert list(table.index) == list(CLASS_NAMES)
+    assert table.index.name == "class"
+    assert list(table.columns) == [
+        "positives", "predicted", "true_positives", "false_positives", "false_negatives",
+        "true_negatives", "precision", "recall", "f1", "average_precision", "roc_auc",
+    ]  # fmt: skip
     row = table.loc["Nucleoplasm"]
     counts = ["positives", "predicted", "true_positives", "false_positives", "false_negatives"]
     assert row[[*counts, "true_negatives"]].tolist() == [3, 3, 2, 1, 1, 0]
@@ -151,6 +186,15 @@ def test_per_class_table():
     assert table["roc_auc"].notna().sum() == 2
     counts = table[["true_positives", "false_positives", "false_negatives", "true_negatives"]]
     assert (counts.sum(axis=1) == 4).all()
+
+
+@pytest.mark.parametrize(("never_empty", "predicted"), [({}, 3), ({"never_empty": True}, 4)])
+def test_never_empty_reaches_summary_and_table(never_empty, predicted):
+    # The last sample stays empty at 0.5; its highest probability is that of the absent class.
+    values = metrics.summary(TRUTH, PROBABILITY, 0.5, **never_empty)
+    assert values["micro_precision"] == pytest.approx(2 / (predicted + 1))
+    table = metrics.per_class(TRUTH, PROBABILITY, 0.5, **never_empty, class_names=("a", "b", "c"))
+    assert table["predicted"].tolist() == [3, 1, predicted - 3]
 
 
 def test_per_class_refuses_names_that_do_not_fit():
@@ -167,6 +211,7 @@ def test_decide_accepts_the_threshold_itself_and_thresholds_by_class():
 
 def test_never_empty_gives_the_class_nearest_to_its_threshold_to_empty_rows_only():
     probability = np.array([[0.4, 0.3, 0.1], [0.9, 0.0, 0.1]])
+    assert metrics.decide(probability, 0.5).tolist() == [[0, 0, 0], [1, 0, 0]]
     assert metrics.decide(probability, 0.5, never_empty=True).tolist() == [[1, 0, 0], [1, 0, 0]]
     # Ratios 0.4/0.8, 0.05/0.2 and 0.1/0.9: class 0, though class 1 is short by less.
     decided = metrics.decide(
@@ -202,7 +247,7 @@ def test_wrong_thresholds_are_refused(threshold):
 @pytest.mark.parametrize(
     ("truth", "probability", "message"),
     [
-        (TRUTH[:2], PROBABILITY, "shape"),
+        (TRUTH[:2], PROBABILITY, r"truth has shape \(2, 3\) and probability \(4, 3\)"),
         (np.zeros((0, 3)), np.zeros((0, 3)), "shape"),
         (TRUTH * 2, PROBABILITY, r"truth holds 2 \(sample 0, class 0\)"),
         (TRUTH, PROBABILITY + 0.2, r"probability holds 1.1 \(sample 0, class 0\)"),
@@ -214,6 +259,20 @@ def test_wrong_arrays_are_refused(truth, probability, message):
         metrics.summary(truth, probability, 0.5)
 
 
-def test_probabilities_given_as_labels_are_refused():
-    with pytest.raises(HpaError, match=r"prediction holds 0\.9"):
-        metrics.confusion_counts(TRUTH, PROBABILITY)
+@pytest.mark.parametrize(
+    ("truth", "prediction", "message"),
+    [
+        (TRUTH, PROBABILITY, r"prediction holds 0\.9 \(sample 0, class 0\)"),
+        (PROBABILITY, TRUTH, r"truth holds 0\.9"),
+        (TRUTH, TRUTH[:, :2], r"truth has shape \(4, 3\) and prediction \(4, 2\)"),
+    ],
+)
+def test_what_are_no_labels_is_refused(truth, prediction, message):
+    with pytest.raises(HpaError, match=message):
+        metrics.confusion_counts(truth, prediction)
+
+
+def test_checked_arrays_have_the_documented_types():
+    given = TRUTH.astype(np.float32), PROBABILITY.astype(np.float32)
+    assert [array.dtype for array in metrics.checked_scores(*given)] == [np.int64, np.float64]
+    assert [array.dtype for array in metrics.checked_labels(given[0], given[0])] == [np.int64] * 2

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import deprecations
 import nbformat
 import papermill
 import pytest
@@ -23,6 +24,7 @@ def folders(tmp_path_factory):
         "HPA_DATA": str(base / "data"),
         "HPA_RUNS": str(base / "runs"),
         "HPA_REPORTS": str(base / "reports"),
+        **deprecations.environment(),
     }
 
 

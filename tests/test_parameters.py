@@ -252,3 +252,10 @@ def test_help_text_names_each_choice_but_the_default_or_where_they_stand(noteboo
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         for choice in choices if "see hpa_lib." not in field.description else ():
             assert choice == field.default or choice in field.description, (name, choice)
+
+
+def test_truth_values_that_snakemake_takes_for_text_are_read():
+    config = {"preset": "smoke", "all_views": "false", "never_empty": "true", "data": "", "seed": 1}
+    given = parameters.given_to_snakemake(config, "preset")
+    assert given == {"all_views": False, "never_empty": True, "data": "", "seed": 1}
+    assert type(given["seed"]) is int

@@ -79,7 +79,7 @@ def test_a_run_that_cannot_be_used_is_refused(tiny, leave):
         run_decisions.read("missing", tiny)
     run = leave()
     (run.folder / runs.METRICS).write_text("{}")
-    with pytest.raises(HpaError, match=r"metrics\.json can't be read"):
+    with pytest.raises(HpaError, match=r"metrics\.json has changed since its run ended"):
         run_decisions.read(run.name, tiny)
 
 

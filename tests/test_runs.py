@@ -1,5 +1,7 @@
+import datetime
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 
@@ -7,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import code_digest, files, parameters, paths, runs
+from hpa_lib import code_digest, files, parameters, paths, run_digests, runs
 from hpa_lib.errors import HpaError
 
 DATASET = {"name": "tiny", "samples": 24, "fingerprint": "a" * 64}
@@ -32,6 +34,7 @@ def finished(backbone="VGG16", notebook="3_train_vgg", **options):
 
 
 def edit(run, **entries):
+    (run.folder / run_digests.FILE).unlink(missing_ok=True)
     path = run.folder / runs.MANIFEST
     files.write_json(path, files.read_json(path) | entries)
 
@@ -60,10 +63,73 @@ def test_manifest_says_what_the_result_depends_on():
     assert not any(str(paths.PROJECT_ROOT) in str(value) for value in manifest.values())
 
 
+def test_manifest_holds_this_and_nothing_else():
+    run = open_run(seed=7)
+    manifest = runs.read_manifest(run.folder)
+    assert manifest["identity"][:8] == run.name[-8:]
+    assert len(manifest["identity"]) == 64
+    started = datetime.datetime.fromisoformat(manifest["started"])
+    assert abs((datetime.datetime.now(datetime.UTC) - started).total_seconds()) < 60
+    assert set(manifest["packages"]) == {
+        "tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn",
+    }  # fmt: skip
+    wanted = {
+        "reason": None, "files": {}, "earlier_attempts": [], "inputs": [], "device": None,
+        "python": platform.python_version(), "code_digest": "c" * 64, "host": files.host_digest(),
+        "command": "papermill notebooks/2_train_resnet.ipynb out.ipynb "
+        f"-f runs/{run.name}/params.yaml",
+    }  # fmt: skip
+    assert {name: manifest[name] for name in wanted} == wanted
+    assert set(manifest) - set(wanted) == {
+        "run", "notebook", "identity", "title", "preset", "status", "parameters", "commit",
+        "dirty", "preset_parameters", "packages", "seed", "dataset", "process", "started",
+        "finished", "seconds",
+    }  # fmt: skip
+
+
+def test_files_have_the_names_by_which_runs_of_earlier_versions_are_read():
+    assert (runs.MANIFEST, runs.METRICS, runs.STATE) == (
+        "manifest.json", "metrics.json", "state.npz",
+    )  # fmt: skip
+    assert runs.EVALUATED_WEIGHTS == {"best": "best.weights.h5", "last": "last.weights.h5"}
+
+
+def test_manifest_names_the_commit_and_whether_tracked_files_differ(monkeypatch, tmp_path):
+    def git(*arguments):
+        given = ["git", "-c", "user.name=n", "-c", "user.email=e", *arguments]
+        found = subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return found.stdout.strip()
+
+    def recorded():
+        manifest = runs.read_manifest(open_run().folder)
+        return manifest["commit"], manifest["dirty"]
+
+    monkeypatch.setattr(paths, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert recorded() == (None, None)
+    git("init", "--quiet")
+    (tmp_path / "tracked").write_text("one")
+    git("add", "tracked")
+    git("commit", "--quiet", "--no-gpg-sign", "--message", "one")
+    (tmp_path / "untracked").write_text("two")
+    assert recorded() == (git("rev-parse", "HEAD"), False)
+    (tmp_path / "tracked").write_text("three")
+    assert recorded() == (git("rev-parse", "HEAD"), True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert recorded() == (None, None)
+
+
 def test_manifest_holds_what_the_preset_sets_beside_what_was_given():
     manifest = runs.read_manifest(open_run(image_size=80).folder)
     assert manifest["preset_parameters"]["image_size"] == 75
     assert manifest["parameters"]["image_size"] == 80
+
+
+def test_a_comparison_has_no_dataset_of_its_own():
+    run = open_run("4_compare", dataset=None, inputs=("one", "other"))
+    manifest = runs.read_manifest(run.folder)
+    assert run.notebook == manifest["notebook"] == "4_compare"
+    assert (manifest["dataset"], manifest["inputs"]) == (None, ["one", "other"])
 
 
 def test_parameters_can_be_read_back():
@@ -76,6 +142,11 @@ def test_name_tells_preset_and_notebook():
     assert open_run().name.startswith("smoke-2_train_resnet-")
     assert open_run(preset="my/own: preset").name.startswith("my-own-preset-2_train_resnet-")
     assert open_run(preset="../..").folder.parent == paths.runs_folder()
+
+
+def test_name_holds_at_most_60_characters_of_the_preset():
+    name = open_run(preset="." + "x" * 100 + "/y").name
+    assert name.startswith("x" * 60 + "-2_train_resnet-")
 
 
 def test_name_depends_on_everything_that_the_result_depends_on(monkeypatch):
@@ -127,13 +198,22 @@ def test_finished_run_is_never_written_to_again():
 def test_failed_run_is_taken_up_from_the_start():
     run = open_run()
     (run.folder / "half.txt").write_text("half")
+    (run.folder / "folder").mkdir()
+    (run.folder / "folder" / "half.txt").write_text("half")
     run.fail("ValueError: too bad")
     manifest = runs.read_manifest(run.folder)
     assert (manifest["status"], manifest["reason"]) == ("failed", "ValueError: too bad")
     again = open_run()
     assert again.name == run.name
-    assert not (again.folder / "half.txt").exists()
+    assert {path.name for path in again.folder.iterdir()} == {runs.MANIFEST, "params.yaml"}
     assert runs.read_manifest(again.folder)["reason"] is None
+
+
+def test_reason_does_not_hold_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = open_run()
+    run.fail(f"No such file: {tmp_path}/hpa/train.csv")
+    assert str(tmp_path) not in runs.read_manifest(run.folder)["reason"]
 
 
 def test_interrupted_run_is_taken_up():
@@ -167,6 +247,12 @@ def test_state_of_an_interrupted_training_is_kept_and_nothing_else():
     assert {path.name for path in again.folder.iterdir()} == kept
     earlier = runs.read_manifest(again.folder)["earlier_attempts"]
     assert [attempt["status"] for attempt in earlier] == ["interrupted"]
+    assert earlier[0]["started"] <= earlier[0]["finished"]
+    (again.folder / runs.STATE).write_text("{}")
+    again.fail("ValueError")
+    again = open_run()
+    earlier = runs.read_manifest(again.folder)["earlier_attempts"]
+    assert [attempt["status"] for attempt in earlier] == ["interrupted", "failed"]
     again.write_metrics({"headline": {}})
     again.finish()
     assert not (again.folder / runs.STATE).exists()
@@ -195,6 +281,23 @@ def test_run_whose_process_is_gone_counts_as_interrupted_and_is_taken_up():
     assert open_run().name == run.name
 
 
+@pytest.mark.parametrize("process", [None, "1", 0, -1, True, 1.0, 2**70])
+def test_run_of_what_can_be_no_process_counts_as_interrupted(process):
+    run = open_run()
+    edit(run, process=process)
+    assert runs.read_manifest(run.folder)["status"] == "interrupted"
+
+
+def test_run_of_another_user_s_process_is_left_alone(monkeypatch):
+    def refuse(process, signal):
+        assert signal == 0
+        raise PermissionError
+
+    run = open_run()
+    monkeypatch.setattr(os, "kill", refuse)
+    assert runs.read_manifest(run.folder)["status"] == "running"
+
+
 def test_run_of_another_computer_is_taken_at_its_word():
     run = open_run()
     edit(run, process=ended_process(), host="elsewhere")
@@ -218,6 +321,8 @@ def test_finish_records_the_end():
     assert run.status == manifest["status"] == "complete"
     assert manifest["finished"] >= manifest["started"]
     assert 0 <= manifest["seconds"] < 60
+    assert manifest["seconds"] == round(manifest["seconds"], 1)
+    assert datetime.datetime.fromisoformat(manifest["finished"]).utcoffset() == datetime.timedelta()
 
 
 def test_finish_without_metrics_is_refused():
@@ -240,6 +345,15 @@ def test_tables_are_written_with_nine_digits():
     run.write_table("history", pd.DataFrame({"epoch": [1], "loss": [1 / 3], "stage": ["ä, b"]}))
     text = (run.folder / "history.csv").read_text(encoding="utf-8")
     assert text == 'epoch,loss,stage\n1,0.333333333,"ä, b"\n'
+
+
+def test_finished_runs_are_listed_by_name():
+    names = {finished(seed=seed).name for seed in range(4)}
+    open_run(seed=5)
+    assert [manifest["run"] for manifest in runs.finished()] == sorted(names)
+    assert [folder.name for folder, _ in runs.readable(paths.runs_folder())] == sorted(
+        {*names, open_run(seed=5).name}
+    )
 
 
 def test_find_gives_the_newest_finished_run_of_the_notebook():
@@ -297,3 +411,5 @@ def test_data_label_tells_folders_of_one_name_apart(tmp_path):
     assert one.startswith("hpa-")
     assert other.startswith("hpa-")
     assert one != other
+    assert len(one) == len(other) == len("hpa-") + 6
+    assert runs.data_label("hpa") == runs.data_label(os.path.abspath("hpa"))  # noqa: PTH100

@@ -73,17 +73,27 @@ def test_study_split_is_scikit_learns_with_the_study_arguments(labelled):
     assert len(parts["threshold"]) == 0
 
 
-def test_study_split_refuses_one_sample(labelled):
+def test_study_split_takes_two_samples_and_refuses_one(labelled):
+    opened = labelled([(0,)] * 2)
+    counts = splits.study_split(opened).class_counts(opened)
+    assert counts.loc["Nucleoplasm"].to_dict() == {
+        "training": 1, "validation": 1, "threshold": 0, "report": 1,
+    }  # fmt: skip
     with pytest.raises(HpaError, match="labelled has 1 sample"):
         splits.study_split(labelled([(0,)]))
 
 
 def test_study_flaw_is_counted_and_told(labelled):
     flaw = splits.study_flaw(labelled([(0,)] * 25))
-    assert flaw.table()["rows"].tolist() == [20, 20, 20, 5]
+    assert flaw.table()["rows"].to_dict() == {
+        "training": 20, "validation": 20, "validation rows in training": 20, "held out, unused": 5,
+    }  # fmt: skip
     assert flaw.held_out_counts.tolist() == [5] + [0] * 27
-    assert "Of the 20 rows that the study would validate on, 20 (100%)" in flaw.sentence()
-    assert "27 classes have fewer than 5 samples" in flaw.sentence()
+    assert flaw.sentence() == (
+        "Of the 20 rows that the study would validate on, 20 (100%) are training rows. The 5 rows "
+        "that it split off are never used. Even these would not do: as the split ignores labels, "
+        "27 classes have fewer than 5 samples among them."
+    )
 
 
 @settings(max_examples=30)
@@ -120,6 +130,8 @@ def test_stratified_split_shares_out_rare_classes(labelled):
         "training": 12, "validation": 2, "threshold": 2, "report": 4,
     }  # fmt: skip
     assert counts.loc["Nucleoplasm"].sum() == 400
+    assert counts.index.name == "class"
+    assert set(counts.dtypes) == {np.dtype(int)}
 
 
 def distance_from_ideal(division, opened):
@@ -179,6 +191,7 @@ def test_near_duplicates_stay_in_one_part(samples, pairs, seed):
 
 def test_pairs_kept_together_enter_the_fingerprint(labelled):
     opened = labelled(random_label_sets(100, 0))
+    assert splits.study_split(opened).kept_together == ""
     plain, none, pair = (
         splits.stratified_split(opened, 0, near)
         for near in (None, random_pairs(100, 0), random_pairs(100, 1))
@@ -202,10 +215,19 @@ def test_torn_pairs_are_counted_and_told():
     parts = dict(zip(splits.PARTS, map(np.array, ([0, 1], [2], [3, 5], [4])), strict=True))
     division = splits.Split("file", parts, "f")
     assert division.torn(near) == 2
-    assert division.near_duplicates_sentence(near).startswith("2 of 3 pairs")
+    assert division.near_duplicates_sentence(near) == (
+        "2 of 3 pairs of near-duplicates lie in different parts: figures on held-out samples "
+        "flatter the network."
+    )
+    pair = near_duplicates.NearDuplicates(rows[:1], np.zeros(1, dtype=int))
+    assert division.near_duplicates_sentence(pair) == (
+        "Both samples of each pair of near-duplicates lie in the same part."
+    )
     nothing = near_duplicates.NearDuplicates(np.empty((0, 2), dtype=int), np.empty(0, dtype=int))
     assert division.torn(nothing) == 0
-    assert "no near-duplicates" in division.near_duplicates_sentence(nothing)
+    assert division.near_duplicates_sentence(nothing) == (
+        "There are no near-duplicates to keep in one part."
+    )
 
 
 @pytest.mark.parametrize("samples", [0, 1, 19])
@@ -289,8 +311,17 @@ def test_study_protocol_evaluates_held_out_rows_and_shows_the_first_ten(labelled
     assert parts["shown"].tolist() == list(range(10))
 
 
+def test_parts_of_a_row_are_named(labelled):
+    division = splits.study_split(labelled([(0,)] * 50))
+    assert division.parts_of(division.parts["training"][0]) == "training and validation"
+    assert division.parts_of(division.parts["report"][0]) == "report"
+    assert division.parts_of(50) == "(no part)"
+
+
 def test_sizes_say_how_many_rows_are_also_training_rows(labelled):
     sizes = splits.study_split(labelled([(0,)] * 50)).sizes()
+    assert list(sizes.columns) == ["samples", "also in training"]
+    assert sizes.loc["training"].tolist() == [40, 0]
     assert sizes.loc["validation"].tolist() == [40, 40]
     assert sizes.loc["report"].tolist() == [10, 0]
     assert splits.stratified_split(labelled([(0,)] * 50)).sizes()["also in training"].sum() == 0
@@ -321,6 +352,13 @@ def test_a_written_split_is_read_back_the_same(written):
     path, opened, division = written
     again = splits.split(opened, str(path), seed=9)
     assert again.fingerprint == division.fingerprint
+    assert (again.protocol, again.kept_together) == ("stratified", division.kept_together)
+    assert path.read_text().splitlines()[:4] == [
+        f"# dataset: {opened.fingerprint}",
+        "# protocol: stratified",
+        f"# kept together: {division.kept_together}",
+        "Id,Target,part",
+    ]
     for name in splits.PARTS:
         np.testing.assert_array_equal(again.parts[name], division.parts[name])
     assert list(pd.read_csv(path, comment="#").columns) == ["Id", "Target", "part"]

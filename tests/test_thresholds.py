@@ -101,10 +101,10 @@ def test_matched_thresholds_follow_the_reference_and_not_the_tuning_labels():
 
 
 def test_a_frequency_too_low_for_one_sample_predicts_none():
-    for highest in (0.9, 1.0):
+    for highest, threshold in ((0.9, 0.95), (1.0, np.nextafter(1, 2))):
         probability = np.array([[highest], [0.5]])
         chosen = thresholds.matched_thresholds(np.zeros((2, 1)), probability, np.array([0.01]))
-        assert chosen[0] > highest
+        assert chosen[0] == pytest.approx(threshold, abs=1e-16)
         assert not metrics.decide(probability, chosen).any()
 
 
@@ -155,17 +155,32 @@ def test_no_threshold_alone_promises_a_better_f1(samples, micro_share):
             assert expected_goal(probability, other, micro_share) <= reached + 1e-9
 
 
-def test_a_share_of_micro_f1_gives_a_hard_class_less_often():
+@pytest.fixture
+def easy_and_hard():
+    """Probabilities of 500 samples for a class that is easy to tell, and one that is hard."""
     generator = np.random.default_rng(0)
-    easy, hard = generator.beta(0.2, 0.6, (500, 1)), generator.beta(2, 60, (500, 1))
-    given = [
-        metrics.decide(
-            np.hstack([easy, hard]),
-            thresholds.expected_f1_thresholds(np.hstack([easy, hard]), share),
-        ).sum(axis=0)
-        for share in (0, 0.1, 1)
-    ]
-    assert given[0][1] > given[1][1] > given[2][1]
+    return np.hstack([generator.beta(0.2, 0.6, (500, 1)), generator.beta(2, 60, (500, 1))])
+
+
+def test_a_share_of_micro_f1_gives_a_hard_class_less_often(easy_and_hard):
+    chosen = [thresholds.expected_f1_thresholds(easy_and_hard, share) for share in (0, 0.1, 1)]
+    given = [metrics.decide(easy_and_hard, one)[:, 1].sum() for one in chosen]
+    assert given[0] > given[1] > given[2]
+    np.testing.assert_array_equal(thresholds.expected_f1_thresholds(easy_and_hard), chosen[1])
+
+
+@pytest.mark.parametrize("micro_share", [0.1, 0.5])
+@pytest.mark.parametrize("decimals", [16, 2])  # without and with equal probabilities
+def test_macro_and_micro_f1_have_their_shares(easy_and_hard, micro_share, decimals):
+    probability = easy_and_hard.round(decimals)
+    chosen = thresholds.expected_f1_thresholds(probability, micro_share)
+    accepted = metrics.decide(probability, chosen)
+    reached = expected_goal(probability, accepted, micro_share)
+    for column in range(2):
+        for threshold in np.unique(probability[:, column]):
+            other = accepted.copy()
+            other[:, column] = probability[:, column] >= threshold
+            assert expected_goal(probability, other, micro_share) <= reached + 1e-9
 
 
 def test_all_accepted_when_every_label_is_positive():
@@ -188,6 +203,22 @@ def test_tune_by_name():
         for rule, values in tuned.items()
     }
     assert scores["per_class"] >= scores["global"] >= max(scores["0.5"], scores["0.2"])
+
+
+def test_each_rule_is_its_function():
+    generator = np.random.default_rng(4)
+    truth, probability = generator.integers(0, 2, (20, 3)), generator.random((20, 3))
+    reference = np.array([0.1, 0.5, 0.9])
+    functions = {
+        "global": np.full(3, thresholds.global_threshold(truth, probability)),
+        "per_class": thresholds.per_class_thresholds(truth, probability),
+        "matched": thresholds.matched_thresholds(truth, probability, reference),
+        "expected_f1": thresholds.expected_f1_thresholds(probability),
+    }
+    assert (*thresholds.FIXED_RULES, *functions) == thresholds.RULES
+    for rule, expected in functions.items():
+        tuned = thresholds.tune(rule, truth, probability, reference)
+        np.testing.assert_array_equal(tuned, expected)
 
 
 def test_an_empty_threshold_part_serves_the_fixed_rules_only():
