@@ -113,7 +113,8 @@ class Run:
             "finished": None,
             "seconds": None,
         }
-        stem = "-".join(_slug(part) for part in (given["preset"], notebook) if part)
+        slugs = (_slug(part) for part in (given["preset"], notebook))
+        stem = "-".join(slug for slug in slugs if slug)
         paths.require_writable(paths.runs_folder(), "HPA_RUNS")
         with FileLock(paths.runs_folder() / ".claim.lock"):
             self.name = _free_name(f"{stem}-{self._manifest['identity'][:8]}")
