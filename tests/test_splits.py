@@ -289,6 +289,27 @@ def test_split_by_name_of_the_protocol(labelled):
         assert splits.split(opened, name).protocol == name
 
 
+@pytest.mark.parametrize("protocol", ["stratified", "fold 2 of 3"])
+def test_split_by_name_keeps_near_duplicates_together(labelled, protocol):
+    opened = labelled(random_label_sets(90, 0))
+    near = random_pairs(90, 8)
+    plain, kept = (splits.split(opened, protocol, 3, each) for each in (None, near))
+    assert plain.torn(near)
+    assert not kept.torn(near)
+    assert (plain.kept_together, kept.kept_together) == ("", near.digest)
+    for division in (plain, kept):
+        assert division.protocol == "stratified"
+        assert division.dataset_fingerprint == opened.fingerprint
+
+
+def test_the_seed_is_0_unless_told_otherwise(labelled):
+    opened = labelled(random_label_sets(90, 0))
+    expected = splits.stratified_split(opened, 0).fingerprint
+    assert splits.stratified_split(opened).fingerprint == expected
+    assert splits.split(opened, "stratified").fingerprint == expected
+    assert splits.stratified_split(opened, 1).fingerprint != expected
+
+
 def test_fingerprint_depends_on_dataset(labelled):
     first, other = (labelled([(0,)] * 20, fingerprint=letter * 64) for letter in "ab")
     assert splits.stratified_split(first).fingerprint != splits.stratified_split(other).fingerprint
@@ -407,6 +428,37 @@ def test_a_split_file_that_is_no_division_is_refused(written, change, problem):
         splits.read(path, opened)
     assert problem in caught.value.problem
     assert str(path) in caught.value.problem
+
+
+def test_an_id_that_is_given_twice_is_told_with_its_own_parts(written):
+    path, opened, _ = written
+    head, rows = path.read_text().splitlines()[:4], path.read_text().splitlines()[4:]
+    first, other = (row.rpartition(",")[0] for row in (rows[0], rows[-1]))
+    again = [f"{first},validation", f"{first},report", f"{other},training", f"{other},training"]
+    path.write_text("\n".join([*head, *again, *rows[1:-1]]) + "\n")
+    sample_id = first.split(",")[0]
+    problem = f"gives Id {sample_id} more than once (validation, report; 2 such Ids in all)"
+    with pytest.raises(HpaError) as caught:
+        splits.read(path, opened)
+    assert problem in caught.value.problem
+
+
+def test_a_split_file_may_begin_with_a_byte_order_mark_and_say_little(written):
+    path, opened, division = written
+    head, rows = path.read_text().splitlines()[:1], path.read_text().splitlines()[3:]
+    path.write_text("\n".join([*head, *rows]) + "\n", encoding="utf-8-sig")
+    again = splits.read(path, opened)
+    assert (again.protocol, again.kept_together) == ("file", "")
+    for name, part in division.parts.items():
+        np.testing.assert_array_equal(again.parts[name], part)
+
+
+def test_a_colon_in_a_line_before_the_table_is_part_of_what_it_says(written):
+    path, opened, _ = written
+    lines = path.read_text().splitlines()
+    lines[1] = "# protocol: by plate: no two parts share one"
+    path.write_text("\n".join(lines) + "\n")
+    assert splits.read(path, opened).protocol == "by plate: no two parts share one"
 
 
 def test_a_split_file_that_is_not_there_is_refused(labelled, tmp_path):
