@@ -37,6 +37,9 @@ METRICS: tuple[str, ...] = ("macro_f1", "micro_f1", "macro_average_precision")
 POOLED: tuple[str, ...] = ("macro_f1", "micro_f1")
 """Metrics of the out-of-fold predictions that are told in words."""
 
+_MOST_SENTENCES = 9
+"""Differences that are told one by one: those of three groups."""
+
 ENSEMBLE = "average of all groups"
 """How figures and sentences name the ensemble."""
 
@@ -271,10 +274,8 @@ def mean_sentences(result: SweepResult) -> list[str]:
         elif np.isnan(row["share_of_seeds"]):
             sentence += "; neither folds nor seeds change it."
         else:
-            sentence += (
-                f"; its variance comes to {wording.percent(round(row['share_of_seeds'], 2))} from "
-                "seeds, the rest from folds."
-            )
+            seeds = wording.percent(round(row["share_of_seeds"], 2))
+            sentence += f"; {seeds} of its variance comes from seeds, the rest from folds."
         said.append(sentence)
     return said
 
@@ -291,7 +292,7 @@ def difference_table(result: SweepResult) -> pd.DataFrame:
             ],
             "p": rows["p_value"],
             "p, corrected": rows["p_corrected"],
-            "holds": [_holds(row, result.level) for _, row in rows.iterrows()],
+            "holds": ["yes" if _holds(row, result.level) else "no" for _, row in rows.iterrows()],
         },
         index=rows.index,
     )
@@ -299,11 +300,26 @@ def difference_table(result: SweepResult) -> pd.DataFrame:
 
 
 def difference_sentences(result: SweepResult) -> list[str]:
-    """Which differences between groups hold over folds and seeds."""
+    """Which differences between groups hold over folds and seeds.
+
+    Of many groups only those are told that do; the others are counted.
+    """
     if not len(result.differences):
         return ["There is one group: nothing to compare."]
+    holding = [_holds(row, result.level) for _, row in result.differences.iterrows()]
+    if len(holding) <= _MOST_SENTENCES:
+        return _each_difference(result, result.differences)
+    counted = f"{sum(holding) or 'None'} of the {len(holding)} differences between groups"
+    return [
+        f"{counted} {'holds' if sum(holding) < 2 else 'hold'} after the correction for the "
+        "number of pairs.",
+        *_each_difference(result, result.differences[holding]),
+    ]
+
+
+def _each_difference(result: SweepResult, differences: pd.DataFrame) -> list[str]:
     said = []
-    for (first, second, metric), row in result.differences.iterrows():
+    for (first, second, metric), row in differences.iterrows():
         name = metrics.READABLE_NAMES[metric]
         if row["folds"] < 2:
             said.append(

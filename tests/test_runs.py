@@ -219,7 +219,9 @@ def test_reason_does_not_hold_the_home_folder(monkeypatch, tmp_path):
 def test_interrupted_run_is_taken_up():
     run = open_run()
     run.interrupt("Interrupted by the user.")
-    assert runs.read_manifest(run.folder)["status"] == "interrupted"
+    manifest = runs.read_manifest(run.folder)
+    assert (manifest["status"], manifest["reason"]) == ("interrupted", "Interrupted by the user.")
+    assert 0 <= manifest["seconds"] == round(manifest["seconds"], 1)
     assert open_run().name == run.name
 
 
@@ -277,7 +279,8 @@ def test_run_whose_process_is_gone_counts_as_interrupted_and_is_taken_up():
     edit(run, process=ended_process())
     manifest = runs.read_manifest(run.folder)
     assert manifest["status"] == "interrupted"
-    assert "process ended" in manifest["reason"]
+    assert manifest["reason"] == "The process ended before the notebook."
+    assert manifest["identity"] == files.read_json(run.folder / runs.MANIFEST)["identity"]
     assert open_run().name == run.name
 
 

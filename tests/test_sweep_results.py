@@ -188,7 +188,7 @@ def test_a_clear_difference_holds_and_none_is_claimed_between_equals(dataset, re
     ]
     same = sweep_results.aggregate(alike, replicates=100)
     assert "do not tell" in sweep_results.difference_sentences(same)[0]
-    assert not sweep_results.difference_table(same)["holds"].any()
+    assert set(sweep_results.difference_table(same)["holds"]) == {"no"}
 
 
 def test_a_difference_that_many_pairs_make_likely_does_not_hold(result):
@@ -200,7 +200,35 @@ def test_a_difference_that_many_pairs_make_likely_does_not_hold(result):
     weak = sweep_results.SweepResult(**{**vars(result), "differences": table})
     told = sweep_results.difference_sentences(weak)
     assert "doesn't hold after the correction" in told[0]
-    assert not sweep_results.difference_table(weak)["holds"].iloc[0]
+    assert sweep_results.difference_table(weak)["holds"].iloc[0] == "no"
+    assert sweep_results.difference_table(result)["holds"].iloc[0] == "yes"
+
+
+def test_of_many_groups_only_the_differences_that_hold_are_told(dataset):
+    noises = {"one": 0.05, "two": 0.1005, "three": 0.101, "four": 0.1015}
+    trained = [
+        sweep_run(dataset, group, fold, seed, noise)
+        for group, noise in noises.items()
+        for fold in (1, 2, 3)
+        for seed in (0, 1)
+    ]
+    result = sweep_results.aggregate(trained, replicates=100)
+    holding = (sweep_results.difference_table(result)["holds"] == "yes").sum()
+    assert 0 < holding < len(result.differences) == 18
+    first, *told = sweep_results.difference_sentences(result)
+    assert first.startswith(f"{holding} of the 18 differences between groups hold")
+    assert len(told) == holding
+    assert all("better" in sentence for sentence in told)
+    equal = sweep_results.aggregate(
+        trained[6:]
+        + [sweep_run(dataset, "five", fold, seed, 0.102) for fold in (1, 2, 3) for seed in (0, 1)],
+        replicates=100,
+    )
+    assert not (sweep_results.difference_table(equal)["holds"] == "yes").any()
+    assert sweep_results.difference_sentences(equal) == [
+        "None of the 18 differences between groups holds after the correction for the number of "
+        "pairs."
+    ]
 
 
 def test_missing_trainings_leave_what_is_there(trained):
@@ -249,7 +277,7 @@ def test_sentences_say_what_seeds_make_of_the_spread(result):
     told = sweep_results.mean_sentences(result)
     assert told[0].startswith("Over 3 folds and 6 trainings good has a mean macro F1 of ")
     share = result.means.loc[("good", "macro_f1"), "share_of_seeds"]
-    assert f"comes to {100 * round(share, 2):.4g} % from seeds" in told[0]
+    assert f"{100 * round(share, 2):.4g} % of its variance comes from seeds" in told[0]
 
 
 def test_figures_of_more_groups_than_colours_show_the_best(dataset):
