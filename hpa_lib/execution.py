@@ -6,6 +6,7 @@ the run folder whether or not it succeeded.
 """
 
 import contextlib
+import itertools
 import logging
 import signal
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from nbclient.exceptions import DeadKernelError
 
 from hpa_lib import files, parameters, paths, run_digests, runs
 from hpa_lib.errors import HpaError
-from hpa_lib.notebook import RUN_METADATA_KEY
+from hpa_lib.notebook import RUN_METADATA_KEY, open_dataset
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,9 @@ def execute(
     output.parent.mkdir(parents=True, exist_ok=True)
     draft = output.with_name(f".{output.stem}.unfinished.ipynb")
     with _alone(output), _ending_on_sigterm(), files.naming_full_disk(output):
-        draft.unlink(missing_ok=True)
-        _execute(notebook, draft, declared)
+        if not _has_ended(notebook, checked, draft):
+            draft.unlink(missing_ok=True)
+            _execute(notebook, draft, declared)
         folder = store(draft)
         if folder is None:
             raise HpaError(f"Notebook {notebook} opened no run folder.", "Restore the notebook.")
@@ -95,6 +97,34 @@ def _execute(notebook: str, draft: Path, declared: dict[str, Any]) -> None:
         store(draft)
         runs.settle(paths.runs_folder())
         raise
+
+
+def _has_ended(notebook: str, values: parameters.Parameters, draft: Path) -> bool:
+    """Whether an earlier execution for the same results was killed after its notebook had ended.
+
+    All that is left then is to hand the draft over; to execute it would train once more.
+    """
+    try:
+        folder = run_folder(draft)
+        manifest = runs.read_manifest(folder) if folder else {}
+    except (FileNotFoundError, HpaError):
+        return False
+    if manifest.get("status") != "complete" or not _is_executed_to_its_end(draft):
+        return False
+    if not set(manifest["inputs"]) <= set(map(str, values.model_dump().values())):
+        return False  # such as the newest run, which may be another one now
+    fingerprint = manifest["dataset"] and manifest["dataset"]["fingerprint"]
+    if isinstance(values, parameters.DataParameters):
+        fingerprint = open_dataset(values).fingerprint
+    same = runs.identity(notebook, values, fingerprint, manifest["inputs"])
+    return manifest["identity"] == same
+
+
+def _is_executed_to_its_end(draft: Path) -> bool:
+    cells = nbformat.read(draft, as_version=4).cells
+    states = [cell.metadata.get("papermill", {}).get("status") for cell in cells]
+    code = [cell.cell_type == "code" for cell in cells]
+    return all(state == "completed" for state in itertools.compress(states, code))
 
 
 def _kept(draft: Path) -> str:

@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,28 +80,18 @@ class Run:
         self._begun = time.monotonic()  # the time of day may be set back meanwhile
         given = values.model_dump()
         recorded = {k: _portable(v) for k, v in given.items()}
-        code = code_digest.of_notebook(notebook)
-        named_files = file_digests(given)
-        identity = {
-            "notebook": notebook,
-            "parameters": {k: v for k, v in given.items() if k not in PARAMETERS_WITHOUT_INFLUENCE},
-            "files": named_files,
-            "dataset": dataset and dataset["fingerprint"],
-            "inputs": inputs,
-            "code": code,
-        }
         self._manifest: dict[str, Any] = {
             "notebook": notebook,
-            "identity": files.digest_json(identity),
+            "identity": identity(notebook, values, dataset and dataset["fingerprint"], inputs),
             "title": title,
             "preset": given["preset"],
             "status": "running",
             "reason": None,
             "parameters": recorded,
-            "files": named_files,
+            "files": file_digests(given),
             "preset_parameters": preset_parameters(given["preset"], notebook),
             **_commit(),
-            "code_digest": code,
+            "code_digest": code_digest.of_notebook(notebook),
             "packages": {name: importlib.metadata.version(name) for name in _REPORTED_PACKAGES},
             "python": platform.python_version(),
             "device": device,
@@ -174,6 +165,30 @@ class Run:
 
     def _write_manifest(self) -> None:
         files.write_json(self.folder / MANIFEST, self._manifest)
+
+
+def identity(
+    notebook: str, values: parameters.Parameters, fingerprint: str | None, inputs: Sequence[str]
+) -> str:
+    """SHA-256 of all that a run's results follow from.
+
+    Args:
+        notebook: One of `paths.NOTEBOOK_NAMES`.
+        values: The notebook's checked parameters.
+        fingerprint: That of its dataset; None where none is opened.
+        inputs: Names of the runs that it reads.
+    """
+    given = values.model_dump()
+    return files.digest_json(
+        {
+            "notebook": notebook,
+            "parameters": {k: v for k, v in given.items() if k not in PARAMETERS_WITHOUT_INFLUENCE},
+            "files": file_digests(given),
+            "dataset": fingerprint,
+            "inputs": list(inputs),
+            "code": code_digest.of_notebook(notebook),
+        }
+    )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

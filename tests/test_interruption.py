@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hpa_lib import files, parameters, paths, processes, runs, synthetic
+from hpa_lib import execution, files, parameters, paths, processes, runs, synthetic
 
 NOTEBOOK = "3_train_vgg"
 SMALL = ("-p", "synthetic_samples", "40", "-p", "synthetic_size", "64")
@@ -71,15 +71,15 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, data):
     """The run folder of a training that was left alone."""
-    execution = Execution(tmp_path_factory.mktemp("undisturbed"), data)
-    status, messages = execution.end()
+    alone = Execution(tmp_path_factory.mktemp("undisturbed"), data)
+    status, messages = alone.end()
     assert status == 0, messages
-    return execution.run
+    return alone.run
 
 
-def goes_on_to(undisturbed, execution, data):
+def goes_on_to(undisturbed, killed, data):
     """Start the same again: it takes up the run, and ends with the undisturbed results."""
-    again = Execution(execution.folder, data)
+    again = Execution(killed.folder, data)
     status, messages = again.end()
     assert status == 0, messages
     assert again.run.name == undisturbed.name
@@ -94,48 +94,82 @@ def goes_on_to(undisturbed, execution, data):
 
 @pytest.mark.pipeline
 def test_a_killed_kernel_fails_its_notebook_and_the_training_goes_on(undisturbed, data, tmp_path):
-    execution = Execution(tmp_path, data)
-    os.kill(execution.wait_for_an_epoch(), signal.SIGKILL)
-    status, messages = execution.end()
+    killed = Execution(tmp_path, data)
+    os.kill(killed.wait_for_an_epoch(), signal.SIGKILL)
+    status, messages = killed.end()
     assert status == 2
     assert f"hpa: The kernel of notebook {NOTEBOOK} died" in messages
     assert "start the same again" in messages
-    manifest = files.read_json(execution.run / runs.MANIFEST)
+    manifest = files.read_json(killed.run / runs.MANIFEST)
     assert (manifest["status"], manifest["reason"]) == (
         "interrupted", "The process ended before the notebook."
     )  # fmt: skip
-    assert not execution.output.exists()
-    goes_on_to(undisturbed, execution, data)
+    assert not killed.output.exists()
+    goes_on_to(undisturbed, killed, data)
 
 
 @pytest.mark.pipeline
 def test_a_kernel_whose_papermill_is_killed_ends_by_itself(undisturbed, data, tmp_path):
-    execution = Execution(tmp_path, data)
-    kernel = execution.wait_for_an_epoch()
-    execution.process.kill()
-    assert execution.end()[0] == -signal.SIGKILL
+    killed = Execution(tmp_path, data)
+    kernel = killed.wait_for_an_epoch()
+    killed.process.kill()
+    assert killed.end()[0] == -signal.SIGKILL
     assert gone(kernel, 15)
-    assert runs.read_manifest(execution.run)["status"] == "interrupted"
-    assert not (execution.run / runs.METRICS).exists()
-    assert not execution.output.exists()
-    goes_on_to(undisturbed, execution, data)
+    assert runs.read_manifest(killed.run)["status"] == "interrupted"
+    assert not (killed.run / runs.METRICS).exists()
+    assert not killed.output.exists()
+    goes_on_to(undisturbed, killed, data)
+
+
+@pytest.mark.pipeline
+def test_what_was_killed_after_the_end_of_its_notebook_is_not_executed_again(
+    undisturbed, data, monkeypatch
+):
+    folder = undisturbed.parent.parent
+    draft = folder / ".executed.unfinished.ipynb"
+    (folder / "executed.ipynb").rename(draft)
+    before = {path.name: files.digest_file(path) for path in undisturbed.iterdir()}
+    monkeypatch.setenv("HPA_DATA", str(data))
+    monkeypatch.setenv("HPA_RUNS", str(folder / "runs"))
+
+    def has_ended(**changed):
+        preset = parameters.read_preset(paths.PRESETS / "smoke.yaml")
+        small = {"synthetic_samples": 40, "synthetic_size": 64}
+        values = parameters.validate(NOTEBOOK, preset | small | changed)
+        return execution._has_ended(NOTEBOOK, values, draft)
+
+    assert has_ended()
+    assert not has_ended(seed=9)
+    whole = draft.read_text()
+    draft.write_text(whole.replace('"status": "completed"', '"status": "pending"'))
+    assert not has_ended()
+    draft.write_text(whole[: len(whole) // 2])
+    assert not has_ended()
+    draft.write_text(whole)
+    again = Execution(folder, data)
+    status, messages = again.end()
+    assert status == 0, messages
+    assert again.run == undisturbed
+    assert {path.name: files.digest_file(path) for path in undisturbed.iterdir()} == before
+    assert again.output.read_text() == whole
+    assert not draft.exists()
 
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize("given", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_papermill_and_kernel_and_says_how_to_go_on(data, tmp_path, given):
-    execution = Execution(tmp_path, data)
-    kernel = execution.wait_for_an_epoch()
-    execution.process.send_signal(given)
+    killed = Execution(tmp_path, data)
+    kernel = killed.wait_for_an_epoch()
+    killed.process.send_signal(given)
     started = time.monotonic()
-    status, messages = execution.end()
+    status, messages = killed.end()
     assert status == 130
     assert messages.rstrip().splitlines()[-1].startswith("hpa: interrupted; the same command goes")
     assert time.monotonic() - started < 60
     assert gone(kernel, 1)
-    assert files.read_json(execution.run / runs.MANIFEST)["status"] == "interrupted"
-    assert (execution.run / runs.STATE).is_file()
-    assert not execution.output.exists()
+    assert files.read_json(killed.run / runs.MANIFEST)["status"] == "interrupted"
+    assert (killed.run / runs.STATE).is_file()
+    assert not killed.output.exists()
 
 
 # --- What killed processes leave behind
