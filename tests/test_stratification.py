@@ -24,6 +24,19 @@ def unevenness(counts, part, ideal):
     return (weight * np.square(dealt - ideal)).sum()
 
 
+def assert_no_step_makes_it_more_even(counts, part, ideal):
+    reached = unevenness(counts, part, ideal)
+    for a in range(len(counts)):
+        for goal in range(len(FOLDS)):
+            moved = part.copy()
+            moved[a] = goal
+            assert unevenness(counts, moved, ideal) > reached - 1e-5
+            for b in np.flatnonzero(part == goal):
+                exchanged = moved.copy()
+                exchanged[b] = part[a]
+                assert unevenness(counts, exchanged, ideal) > reached - 1e-5
+
+
 # With two classes many units are alike, with four few.
 @settings(max_examples=20)
 @given(st.integers(20, 30), st.sampled_from([2, 4]), st.integers(0, 1000))
@@ -34,16 +47,17 @@ def test_no_move_and_no_exchange_makes_it_more_even(units, classes, seed):
     part = stratification.deal(counts, FOLDS, seed)
     assert set(part) <= {0, 1, 2, 3}
     ideal = stratification.ideal_shares(counts.sum(axis=0), np.array(FOLDS) / sum(FOLDS))
-    reached = unevenness(counts, part, ideal)
-    for a in range(units):
-        for goal in range(4):
-            moved = part.copy()
-            moved[a] = goal
-            assert unevenness(counts, moved, ideal) > reached - 1e-5
-            for b in np.flatnonzero(part == goal):
-                exchanged = moved.copy()
-                exchanged[b] = part[a]
-                assert unevenness(counts, exchanged, ideal) > reached - 1e-5
+    assert_no_step_makes_it_more_even(counts, part, ideal)
+
+
+@pytest.mark.parametrize("seed", range(25, 30))
+def test_equal_units_that_come_and_go_are_counted(seed):
+    # From a start that takes many steps the same kind of unit enters and leaves a part.
+    random = np.random.default_rng(seed)
+    counts = np.column_stack((random.integers(0, 2, (60, 3)), np.ones(60, int)))
+    ideal = stratification.ideal_shares(counts.sum(axis=0), np.array(FOLDS) / sum(FOLDS))
+    part = stratification._mended(counts, random.integers(0, 4, 60), ideal)
+    assert_no_step_makes_it_more_even(counts, part, ideal)
 
 
 def test_same_seed_same_parts():
