@@ -1,4 +1,4 @@
-"""Claim: neither XLA nor several steps in one call would train faster than the step as it is.
+"""Claim: XLA or several steps in one call gain no more than a tenth over the step as it is.
 
 A training step on a batch in memory, called one at a time as the trainings do, is compared with
 the same step compiled by XLA, and with a call that takes several steps. Each has a process of its
