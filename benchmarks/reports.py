@@ -29,7 +29,7 @@ import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 from playwright.sync_api import Page, sync_playwright
 
-from hpa_lib import labels, reports
+from hpa_lib import labels, reports, run_digests
 from hpa_lib.files import write_json
 
 EPOCHS, CODE_CELLS, TABLE_COLUMNS, REPETITIONS = 12, 12, (1, 3, 8, 2, 10, 3), 5
@@ -116,6 +116,8 @@ def write_run(folder: Path, number: int) -> None:
     pd.DataFrame(random.random((450, 28)).round(5), ids).to_csv(folder / "predictions.csv")
     (folder / "params.yaml").write_text("preset: quick\n")
     nbformat.write(executed_notebook(number), folder / "notebook.ipynb")
+    if finished:
+        run_digests.write(folder, {})
 
 
 def measured(work: Callable[[], list[Path]]) -> tuple[int, float, float]:

@@ -18,14 +18,12 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from hpa_lib import files, image_files, images, paths, png_unpacking, resizing
@@ -68,7 +66,8 @@ def open_cache(
     if verify or not ready.looks_untouched():
         with paths.writing_data():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _lock(folder):
+            lock = folder.with_name(folder.name + ".lock")
+            with files.alone(lock, "Another process decodes the same images"):
                 if verify or not ready.looks_untouched():
                     _build(dataset, composition, interpolation, folder, shape, progress)
     return ready.open()
@@ -260,18 +259,3 @@ def _refuse_full_disk(folder: Path, needed: int) -> None:
             f"{free / 1e9:.1f} GB are free.",
             "Free some space, name another place in HPA_DATA, or lower image_size.",
         )
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from making the same cache; the system lifts it after a kill."""
-    lock = FileLock(folder.with_name(folder.name + ".lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        log.info("Another process decodes the same images; waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -15,14 +15,11 @@ from typing import Any
 
 import nbformat
 import papermill
-from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
 
 from hpa_lib import files, parameters, paths, run_digests, runs
 from hpa_lib.errors import HpaError
 from hpa_lib.notebook import RUN_METADATA_KEY, open_dataset
-
-log = logging.getLogger(__name__)
 
 EXECUTED = "notebook.ipynb"
 
@@ -53,7 +50,10 @@ def execute(
     declared = {name: value for name, value in values.items() if hasattr(checked, name)}
     output.parent.mkdir(parents=True, exist_ok=True)
     draft = output.with_name(f".{output.stem}.unfinished.ipynb")
-    with _alone(output), _ending_on_sigterm(), files.naming_full_disk(output):
+    # A process may have outlived the pipeline that started it, and write to the same file.
+    lock = output.with_name(f".{output.stem}.lock")
+    waiting = f"Another process executes the notebook for {output}"
+    with files.alone(lock, waiting), _ending_on_sigterm(), files.naming_full_disk(output):
         if not _has_ended(notebook, checked, draft):
             draft.unlink(missing_ok=True)
             _execute(notebook, draft, declared)
@@ -131,24 +131,6 @@ def _kept(draft: Path) -> str:
     """Where the outputs of a notebook are that didn't reach its end."""
     folder = store(draft)
     return f"run folder {folder}" if folder else f"executed notebook {draft}"
-
-
-@contextlib.contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Keep other processes from executing to the same file.
-
-    One may have outlived the pipeline that started it.
-    """
-    lock = FileLock(output.with_name(f".{output.stem}.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        log.info("Another process executes the notebook for %s; waiting for it.", output)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager

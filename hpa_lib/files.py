@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import logging
 import os
 import socket
 import stat
@@ -12,8 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock, Timeout
+
 from hpa_lib import processes
 from hpa_lib.errors import HpaError
+
+log = logging.getLogger(__name__)
 
 LARGEST_TEXT = 2**28
 """Tables, presets and other texts of more bytes are refused before they are read."""
@@ -64,6 +69,26 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(lock: Path, waiting: str) -> Iterator[None]:
+    """Keep other processes from the same work; the system lifts the lock after a kill.
+
+    Args:
+        lock: The file that is locked.
+        waiting: What is logged where another process holds it.
+    """
+    held = FileLock(lock)
+    try:
+        held.acquire(blocking=False)
+    except Timeout:
+        log.info("%s; waiting for it.", waiting)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def require_room(path: Path, size: int) -> None:

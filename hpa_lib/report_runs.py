@@ -11,7 +11,7 @@ from nbconvert.filters import strip_ansi
 
 from hpa_lib import report_text, run_digests
 from hpa_lib.errors import HpaError
-from hpa_lib.files import read_json
+from hpa_lib.files import digest_file, read_json
 from hpa_lib.report_privacy import Concealer, conceal_all
 
 STATUSES: dict[str, tuple[str, str]] = {
@@ -58,6 +58,7 @@ class ReportedRun:
         has_manifest: Whether ``manifest.json`` could be read.
         headline: Readable name → figure, in the order of ``metrics.json``.
         history: Column → cells as text, from ``history.csv``; empty without that file.
+        digests: SHA-256 of each file that is there of those in `DOWNLOADS`, by its name.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class ReportedRun:
     has_manifest: bool
     headline: dict[str, float]
     history: dict[str, tuple[str, ...]]
+    digests: dict[str, str]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ReportedRun":
         # Nothing changes a run; nbconvert copies all that it renders.
@@ -201,7 +203,8 @@ def read_run(folder: Path) -> ReportedRun | None:
         for key, value in manifest.items()
         if key not in UNPUBLISHED and isinstance(value, _KINDS.get(key, object))
     } or {"status": "failed", "reason": "manifest.json can't be read."}
-    if told.get("status") == "complete" and (changed := run_digests.changed(folder, DOWNLOADS)):
+    digests = {name: digest_file(folder / name) for name in DOWNLOADS if (folder / name).is_file()}
+    if told.get("status") == "complete" and (changed := run_digests.changed(folder, digests)):
         words = f"{', '.join(changed)} changed since the run ended; see {run_digests.FILE}."
         told |= {"status": "failed", "reason": words}
     conceal = Concealer(_data(told))
@@ -216,6 +219,7 @@ def read_run(folder: Path) -> ReportedRun | None:
             label: value for label, value in headline.items() if report_text.is_number(value)
         },
         history=_read_history(folder / "history.csv"),
+        digests=digests,
     )
 
 

@@ -20,7 +20,7 @@ import joblib
 
 from hpa_lib import report_templates
 from hpa_lib.errors import HpaError
-from hpa_lib.files import digest_file, digest_json, naming_full_disk
+from hpa_lib.files import digest_json, naming_full_disk
 from hpa_lib.report_index import write_index
 from hpa_lib.report_page import DOWNLOADS, render_page
 from hpa_lib.report_runs import ReportedRun, read_mapping, read_run, read_runs
@@ -109,20 +109,19 @@ def render_notebook(notebook: Path, run_folder: Path | None) -> str:
 def _outdated(run: ReportedRun, reports_folder: Path, names: set[str]) -> "_Page | None":
     """The page that a run needs; None if it is up to date."""
     known_runs = {name for name in run.inputs if name in names}
-    files = [run.folder / name for name in DOWNLOADS if (run.folder / name).is_file()]
     digest = digest_json(
         {
             "template": report_templates.digest(),
             "known_runs": sorted(known_runs),
             "name": run.name,
-            "files": {path.name: digest_file(path) for path in files},
+            "files": run.digests,
         }
     )
     folder = reports_folder / run.name
     record = read_mapping(folder / _PAGE_RECORD)
     if record.get("digest") == digest and record.get("sizes") == _sizes(folder):
         return None
-    return _Page(run, folder, known_runs, files, digest)
+    return _Page(run, folder, known_runs, [run.folder / name for name in run.digests], digest)
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,10 @@ def add(path: Path) -> None:
         _write(path.parent, _read(path.parent) | {path.name: files.digest_file(path)})
 
 
-def changed(folder: Path, names: Iterable[str]) -> list[str]:
-    """Which files of a run aren't as they were recorded; missing ones are passed over."""
+def changed(folder: Path, digests: Mapping[str, str]) -> list[str]:
+    """Which files of a run, given by their names and digests, aren't as they were recorded."""
     recorded = _read(folder)
-    present = [name for name in names if name in recorded and (folder / name).is_file()]
-    return [name for name in present if files.digest_file(folder / name) != recorded[name]]
+    return [name for name, digest in digests.items() if recorded.get(name, digest) != digest]
 
 
 def checked(path: Path) -> Path:

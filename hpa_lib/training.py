@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -532,7 +533,9 @@ def save_weights(model: keras.Model, path: Path) -> None:
     Raises:
         HpaError: If the disk has no room for them; HDF5 would end the process.
     """
-    size = sum(weight.nbytes for weight in model.get_weights())
+    size = sum(
+        math.prod(weight.shape) * np.dtype(weight.dtype).itemsize for weight in model.weights
+    )
     with files.replacing(path) as temporary:
         files.require_room(temporary, size + _HDF5_BYTES * (1 + len(model.weights)))
         model.save_weights(temporary)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from hpa_lib import cache, dataset, images, paths
+from hpa_lib import cache, dataset, files, images, paths
 from hpa_lib.errors import HpaError
 
 
@@ -231,7 +231,7 @@ def test_ready_cache_of_a_read_only_data_folder_is_used(tiny, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(cache, "FileLock", refuse)
+    monkeypatch.setattr(files, "FileLock", refuse)
     monkeypatch.setattr(paths.Path, "mkdir", refuse)
     np.testing.assert_array_equal(open_quietly(tiny), whole)
     with pytest.raises(HpaError, match="Permission denied"):
